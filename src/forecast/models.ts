@@ -38,7 +38,7 @@ export function describeModels(): string {
  * The forecaster of a name: a statistical method, `adder` for the neural model shipped with Adder, or a folder holding
  * weights. This is the only place that knows what names stand for.
  */
-export async function resolveForecaster(id = 'adder', options: ModelOptions = {}): Promise<Forecaster> {
+export async function resolveForecaster(id = defaultModel(), options: ModelOptions = {}): Promise<Forecaster> {
   const known = Object.hasOwn(METHODS, id) ? METHODS[id] : undefined;
   if (known) return new LocalForecaster(id, known.method);
   if (id === 'adder' || existsSync(id)) return loadNeural(id === 'adder' ? undefined : id, options);
@@ -56,9 +56,23 @@ interface NeuralModule {
   loadForecaster(options: { model?: string; backend?: string }): Promise<Forecaster>;
 }
 
+const NEURAL = new URL('./model/load.js', import.meta.url);
+
+/** The neural model where this build has it, else the best statistical method. */
+function defaultModel(): string {
+  return existsSync(NEURAL) ? 'adder' : 'theta';
+}
+
 async function loadNeural(model: string | undefined, options: ModelOptions): Promise<Forecaster> {
-  const path = './model/load.js';
-  const module = (await import(path)) as NeuralModule;
+  if (!existsSync(NEURAL)) {
+    throw new AdderError({
+      code: 'NO_MODEL',
+      message: 'this build of Adder has no neural forecaster',
+      where: { field: '--model' },
+      fix: `use ${Object.keys(METHODS).join(', ')}`,
+    });
+  }
+  const module = (await import(NEURAL.href)) as NeuralModule;
   return module.loadForecaster({
     ...(model ? { model } : {}),
     ...(options.backend ? { backend: options.backend } : {}),

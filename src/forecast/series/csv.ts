@@ -154,7 +154,9 @@ function translate(thrown: unknown): unknown {
   }
   return new AdderError({
     code: 'BAD_CSV',
-    message: oneLine(message).slice(0, 160),
+    message: oneLine(message)
+      .replace(/ (at|on) line \d+/, '')
+      .slice(0, 160),
     where,
     fix: 'check the quotes of this row; a quote inside a quoted field is doubled',
     cause: thrown,

@@ -13,6 +13,8 @@ export interface Series {
   values: Float64Array;
   /** Time of step k (0 = the first value) in the unit of `timeStyle`; k ≥ values.length is the future. */
   timeAt(k: number): number;
+  /** Times are instants of the calendar, not counts. */
+  calendar: boolean;
   /** Time of step k as text, written as in the source. */
   labelAt(k: number): string;
   /** Undefined for `ds` given as whole numbers. */
@@ -85,6 +87,7 @@ export function buildSeries(table: CsvTable, options: SeriesOptions = {}): { ser
       id,
       values,
       timeAt: sampled.grid.time,
+      calendar: style.kind !== 'integer',
       labelAt: (k) => formatTime(sampled.grid.time(k), style),
       frequency: sampled.frequency ? formatFrequency(sampled.frequency) : undefined,
       season,

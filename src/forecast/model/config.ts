@@ -1,0 +1,52 @@
+/** The forecaster's shape: what `models/NAME/config.json` says and the weights depend on. */
+import { z } from 'zod';
+import { STANDARD_LEVELS } from '../forecaster.js';
+import { CANDIDATES, featureCount } from './features.js';
+
+const size = z.int().min(1).max(65_536);
+
+export const forecasterConfigSchema = z
+  .strictObject({
+    /** Raised when the features or the network change so that older weights no longer mean the same. */
+    version: z.literal(1),
+    architecture: z.literal('mamba2-patch-encoder'),
+    /** Values in one token. */
+    patch: z.int().min(2).max(128),
+    dModel: size,
+    layers: z.int().min(1).max(64),
+    /** Inner channels of the mixer for each model channel. */
+    expand: z.int().min(1).max(8),
+    headDim: size,
+    dState: size,
+    convWidth: z.int().min(2).max(16),
+    /** Hidden channels of the SwiGLU in every layer. */
+    ff: size,
+    /** Hidden channels of the input and output networks. */
+    hidden: size,
+    /** Quantile levels of the output. */
+    levels: z
+      .array(z.number().gt(0).lt(1))
+      .min(2)
+      .refine((levels) => levels.every((v, i) => i === 0 || v > levels[i - 1]!), 'must increase')
+      .default([...STANDARD_LEVELS]),
+    normEps: z.number().positive().default(1e-6),
+  })
+  .refine((c) => (c.dModel * c.expand) % c.headDim === 0, {
+    path: ['headDim'],
+    message: 'must divide dModel · expand',
+  });
+
+export type ForecasterConfig = z.infer<typeof forecasterConfigSchema>;
+
+/** Sizes that follow from a configuration. */
+export function derived(config: ForecasterConfig) {
+  const { patch, dModel, expand, headDim, levels } = config;
+  const dInner = dModel * expand;
+  return {
+    dInner,
+    nHeads: dInner / headDim,
+    inputs: featureCount(patch),
+    /** Quantile offsets, mixture logits and one scale a token. */
+    outputs: patch * levels.length + patch * CANDIDATES + 1,
+  };
+}
