@@ -76,8 +76,10 @@ export class NeuralForecaster implements Forecaster {
       });
     }
     let from = Math.max(0, history.length - this.context);
-    // Far more missing values than the context holds: reach back to the last observation there is.
-    if (!history.subarray(from).some(Number.isFinite)) {
+    let to = history.length;
+    while (from < to && !Number.isFinite(history[from])) from++;
+    if (from === to) {
+      // Longer silent than the context reaches: the last observation is all that is left to go by.
       from = history.findLastIndex(Number.isFinite);
       if (from < 0) {
         throw new AdderError({
@@ -86,9 +88,9 @@ export class NeuralForecaster implements Forecaster {
           fix: 'give at least one number',
         });
       }
+      to = from + 1;
     }
-    while (!Number.isFinite(history[from])) from++;
-    const values = history.subarray(from);
+    const values = history.subarray(from, to);
     const job: Job = {
       request: index,
       sign: 1,

@@ -74,7 +74,7 @@ export class StreamingForecaster {
     }
     this.laneCount = patch / this.every;
     this.features = new FeatureState(patch, options.season);
-    this.anchor = this.features.clone();
+    this.anchor = this.every > 1 ? this.features.clone() : this.features;
     this.lanes = newState(backend, network, this.laneCount);
     this.scratch = newState(backend, network, 1);
     this.frequencyIds = backend.alloc([1, 1], 'i32');
@@ -104,7 +104,7 @@ export class StreamingForecaster {
     const g = new Graph(backend);
     g.release(this.model.network.encode(g, { features, frequency: this.frequencyIds }, { state: lane }));
     backend.free(features);
-    this.anchor = this.features.clone();
+    if (this.every > 1) this.anchor = this.features.clone();
   }
 
   /** Quantiles of the next `horizon` values. @throws AdderError `NO_VALUES` before the first observation */
@@ -196,7 +196,7 @@ export class StreamingForecaster {
     const stream = new StreamingForecaster(model, { season, frequency: saved.frequency ?? undefined, every });
     const { patch } = model.config;
     stream.features = FeatureState.deserialise(patch, season, saved.features);
-    stream.anchor = FeatureState.deserialise(patch, season, saved.anchor);
+    stream.anchor = every > 1 ? FeatureState.deserialise(patch, season, saved.anchor) : stream.features;
     stream.position = position;
     const named = { ...prefixAll('lanes', stream.lanes), ...prefixAll('scratch', stream.scratch) };
     writeState(model.backend, named, saved.lanes);

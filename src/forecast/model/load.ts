@@ -1,0 +1,135 @@
+/** Forecasters on disk: a folder with config.json and model.safetensors, as training writes it. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import type { Backend } from '../../engine/backend.js';
+import { EngineError } from '../../engine/errors.js';
+import { ParameterLayout } from '../../engine/training/arena.js';
+import { readJsonFile, readSafetensorsFile, writeSafetensorsFile } from '../../engine/weights/file.js';
+import { entryOf, type SafetensorsTensor, toFloat32 } from '../../engine/weights/safetensors.js';
+import { AdderError } from '../../platform/errors.js';
+import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
+import { NeuralForecaster, type NeuralForecasterOptions } from './forecaster.js';
+import { ForecasterModel } from './model.js';
+import { forecasterParameters } from './network.js';
+import { openBackend } from './open-backend.js';
+
+/** The forecaster that is used when none is named. */
+export const DEFAULT_MODEL = 'forecaster-first';
+
+const CONFIG = 'config.json';
+const WEIGHTS = 'model.safetensors';
+
+const modelFileSchema = z.object({
+  name: z.string().min(1),
+  config: forecasterConfigSchema,
+  /** What the training run recorded of itself; read by the model card only. */
+  training: z.record(z.string(), z.unknown()).optional(),
+});
+
+export interface LoadOptions extends NeuralForecasterOptions {
+  /** A folder, or the name of one in `models/`. */
+  model?: string;
+  /** `webgpu`, `wasm`, `reference`, or one that is open already (and stays the caller's). Chosen automatically when absent. */
+  backend?: string | Backend;
+}
+
+/** @throws AdderError `NO_MODEL` if there is no such folder, `BAD_MODEL` if it does not fit together; EngineError of the file layer */
+export async function loadForecaster(options: LoadOptions = {}): Promise<NeuralForecaster> {
+  const { name, config, values, digest } = readModel(modelFolder(options.model ?? DEFAULT_MODEL));
+  const own = typeof options.backend === 'object' ? undefined : await openBackend(options.backend);
+  const backend = own ?? (options.backend as Backend);
+  const model = new ForecasterModel(backend, config, values, name, digest);
+  return new NeuralForecaster(model, options, async () => own?.dispose());
+}
+
+/** A model for streaming; free it and dispose of the backend yourself. */
+export function loadModel(backend: Backend, model = DEFAULT_MODEL): ForecasterModel {
+  const { name, config, values, digest } = readModel(modelFolder(model));
+  return new ForecasterModel(backend, config, values, name, digest);
+}
+
+/** The folder itself, or `models/NAME` of the package: found from this file, compiled or not. */
+function modelFolder(model: string): string {
+  if (existsSync(join(model, CONFIG))) return resolve(model);
+  if (/^[\w.-]+$/.test(model)) {
+    for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+      const candidate = join(folder, 'models', model);
+      if (existsSync(join(candidate, CONFIG))) return candidate;
+      if (folder === dirname(folder)) break;
+    }
+  }
+  throw new AdderError({
+    code: 'NO_MODEL',
+    message: 'there is no forecaster here',
+    where: { file: model },
+    fix: `name a folder that holds ${CONFIG} and ${WEIGHTS}`,
+  });
+}
+
+interface ModelFiles {
+  name: string;
+  config: ForecasterConfig;
+  /** In the layout of the configuration's parameters. */
+  values: Float32Array;
+  digest: string;
+}
+
+function readModel(folder: string): ModelFiles {
+  const configFile = join(folder, CONFIG);
+  const parsed = modelFileSchema.safeParse(readJsonFile(configFile));
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    throw new AdderError({
+      code: 'BAD_MODEL',
+      message: `this is no forecaster's configuration: ${issue.message}`,
+      where: { file: configFile, field: issue.path.join('.') },
+      fix: 'use a folder written by adder train',
+    });
+  }
+  const { name, config } = parsed.data;
+  const weightsFile = join(folder, WEIGHTS);
+  const source = readSafetensorsFile(weightsFile);
+  const layout = new ParameterLayout(forecasterParameters(config));
+  try {
+    const values = layout.join((parameter) => {
+      const { shape } = entryOf(source, parameter);
+      return { shape, data: toFloat32(source.read(parameter)) };
+    });
+    const digest = createHash('sha256').update(readFileSync(weightsFile)).digest('hex').slice(0, 16);
+    return { name, config, values, digest };
+  } catch (cause) {
+    if (!(cause instanceof EngineError)) throw cause;
+    throw new AdderError({
+      code: 'BAD_MODEL',
+      message: cause.message,
+      where: { file: weightsFile, field: cause.where?.field },
+      fix: `${CONFIG} and ${WEIGHTS} must come from the same run`,
+      cause,
+    });
+  }
+}
+
+/**
+ * Writes the two files of a model that `loadForecaster` reads.
+ *
+ * @param values parameters in the layout of the configuration
+ * @param training what the run says of itself, kept for the model card
+ */
+export function writeModel(
+  folder: string,
+  { name, config, values }: { name: string; config: ForecasterConfig; values: ArrayLike<number> },
+  training: Record<string, unknown> = {},
+): void {
+  mkdirSync(folder, { recursive: true });
+  const layout = new ParameterLayout(forecasterParameters(config));
+  const parts = layout.split(Float32Array.from(values));
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const { name: parameter, shape } of layout.places) {
+    tensors.set(parameter, { dtype: 'F32', shape, data: parts.get(parameter)! });
+  }
+  writeSafetensorsFile(join(folder, WEIGHTS), tensors, { format: 'adder', name: basename(name) });
+  writeFileSync(join(folder, CONFIG), `${JSON.stringify({ name, config, training }, null, 2)}\n`);
+}
