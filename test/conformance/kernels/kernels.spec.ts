@@ -1,0 +1,81 @@
+/**
+ * Every kernel of the contract on every backend against the float64 oracle: random shapes, awkward lengths, strided and
+ * repeated rows, ragged batches, states; memory around views untouched, the same bits twice, a replayed plan like an
+ * eager call.
+ */
+import { expect, it } from '@jest/globals';
+import type { Backend } from '../../../src/engine/backend.js';
+import { createReferenceBackend } from '../../../src/engine/backends/reference/index.js';
+import { Random } from '../../../src/engine/random.js';
+import { onEveryBackend } from '../backends.js';
+import { expectClose, expectSame } from '../compare.js';
+import {
+  type Call,
+  CONTIGUOUS,
+  describeCall,
+  execute,
+  type Layout,
+  type Result,
+  randomLayout,
+  withRepeatedRow,
+} from './call.js';
+import type { KernelCase } from './case.js';
+import { denseCases } from './dense-cases.js';
+import { sequenceCases } from './sequence-cases.js';
+import { trainingCases } from './training-cases.js';
+
+/** Largest relative error of float32 kernels, in the Euclidean and in the maximum norm. */
+const TOLERANCE = 1e-5;
+/** Random calls of each kernel. ADDER_TEST_RUNS makes a longer search. */
+const RUNS = Number(process.env.ADDER_TEST_RUNS ?? 10);
+const oracle = createReferenceBackend();
+
+function expectResult(ours: Result, expected: Result, call: Call): void {
+  for (const [name, values] of Object.entries(expected)) {
+    const { shape, tolerance = TOLERANCE } = call.args[name];
+    expectClose(ours[name], values, tolerance, name, shape);
+  }
+}
+
+async function check(backend: Backend, call: Call, layout: Layout): Promise<void> {
+  const [expected] = await execute(oracle, call, CONTIGUOUS);
+  const [first, again] = await execute(backend, call, layout, { times: 2 });
+  expectResult(first, expected, call);
+  for (const name of Object.keys(first)) expectSame(again[name], first[name], `${name}, the second time`);
+  const [planned, replayed] = await execute(backend, call, layout, { times: 2, plan: true });
+  expectResult(planned, expected, call);
+  for (const name of Object.keys(first)) expectSame(replayed[name], planned[name], `${name}, replayed`);
+}
+
+/** Runs all seeds before failing, so that one report shows the pattern of what is wrong. */
+async function search(backend: Backend, kernelCase: KernelCase): Promise<void> {
+  const failures: string[] = [];
+  // The oracle against itself: only layouts, repetition and plans can go wrong.
+  const runs = backend.name === 'reference' ? Math.ceil(RUNS / 3) : RUNS;
+  for (let seed = 1; seed <= runs; seed++) {
+    const random = new Random(seed);
+    const made = kernelCase.make(random, false);
+    const layout = seed === 1 ? CONTIGUOUS : randomLayout(made, random);
+    const call = withRepeatedRow(made, layout);
+    try {
+      await check(backend, call, layout);
+    } catch (error) {
+      failures.push(`seed ${seed}: ${(error as Error).message}\n    ${describeCall(call, layout)}`);
+    }
+  }
+  expect(failures.join('\n')).toBe('');
+}
+
+onEveryBackend('kernel', (backend) => {
+  for (const kernelCase of [...denseCases, ...sequenceCases, ...trainingCases]) {
+    if (kernelCase.training && !backend.trains) continue;
+    it(kernelCase.name, async () => {
+      backend.poison = true;
+      try {
+        await search(backend, kernelCase);
+      } finally {
+        backend.poison = false;
+      }
+    });
+  }
+});
