@@ -19,6 +19,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { ensureClient } from '../prisma/generate.mjs';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const at = (...parts) => join(root, ...parts);
@@ -161,7 +162,10 @@ export function setup({ buildOnly = false, build = true, force = false } = {}) {
     const major = Number(process.versions.node.split('.')[0]);
     if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old; fix: install Node 20.19 or newer`);
     if (!buildOnly) ensureInstalled();
-    if (build) ensureBuilt(force);
+    if (build) {
+      ensureClient();
+      ensureBuilt(force);
+    }
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     process.stderr.write(`error [SETUP] ${error.message}\n`);

@@ -1,5 +1,8 @@
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { AdderError, quote } from '../platform/errors.js';
+import { AdderError, quote, toAdderError } from '../platform/errors.js';
 
 /** One command of `adder`; each file under `commands/` exports one as its default. */
 export interface Command {
@@ -68,6 +71,20 @@ export function integerOption(value: string | undefined, option: string, min: nu
     });
   }
   return number;
+}
+
+/** Refuses an output file that cannot be written, before the work is done rather than after it. */
+export async function checkOutput(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await access(dirname(file), constants.W_OK);
+    if ((await stat(file)).isDirectory()) throw Object.assign(new Error('a folder'), { code: 'EISDIR', path: file });
+  } catch (cause) {
+    const { code, path } = cause as NodeJS.ErrnoException;
+    // That the file itself is not there yet is as it should be.
+    if (code === 'ENOENT' && path === file) return;
+    throw toAdderError(cause);
+  }
 }
 
 /** The known word closest to `word` by edit distance, if one is close enough to be a likely slip. */

@@ -12,7 +12,7 @@ import { forecastTable } from '../forecast/output/table.js';
 import { predict } from '../forecast/predict.js';
 import { readCsv } from '../forecast/series/csv.js';
 import { buildSeries, type Series } from '../forecast/series/series.js';
-import { type Command, parseCommandLine } from './command.js';
+import { type Command, checkOutput, parseCommandLine } from './command.js';
 import { describe } from './forecast.js';
 
 const help = `usage: adder demo [options]
@@ -43,6 +43,7 @@ async function run(args: string[]): Promise<number> {
   const option = (name: keyof typeof OPTIONS) => values[name] as string | undefined;
   const file = join(examples(), 'us-housing-starts.csv');
   const plot = option('plot') ?? join(examples(), 'us-housing-starts.forecast.svg');
+  await checkOutput(plot);
   const { series } = buildSeries(await readCsv(file));
   const whole = series[0]!;
   const split = whole.values.length - HORIZON;

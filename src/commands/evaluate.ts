@@ -1,13 +1,13 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { dirname, extname } from 'node:path';
+import { extname } from 'node:path';
 import { readSpecs } from '../forecast/evaluation/dataset.js';
 import { evaluate } from '../forecast/evaluation/evaluate.js';
 import { publishedFolder, readPublished } from '../forecast/evaluation/published.js';
 import { markdownReport } from '../forecast/evaluation/report.js';
 import { describeModels, resolveForecaster } from '../forecast/models.js';
 import { AdderError } from '../platform/errors.js';
-import { type Command, parseCommandLine } from './command.js';
+import { type Command, checkOutput, parseCommandLine } from './command.js';
 
 const help = `usage: adder evaluate --data DIR --specs FILE [options]
 
@@ -42,6 +42,7 @@ async function run(args: string[]): Promise<number> {
   const specsFile = required(values.specs as string | undefined, '--specs');
   const wanted = values.task as string[] | undefined;
   const out = values.out as string | undefined;
+  await checkOutput(out);
   const all = await readSpecs(specsFile);
   const specs = wanted ? all.filter((spec) => wanted.some((text) => spec.name.includes(text))) : all;
   if (specs.length === 0) {
@@ -76,7 +77,6 @@ async function run(args: string[]): Promise<number> {
     const markdown = markdownReport(report, { data: dataDir, date });
     process.stdout.write(markdown);
     if (out) {
-      await mkdir(dirname(out), { recursive: true });
       const isMarkdown = extname(out) === '.md';
       const json = {
         date,

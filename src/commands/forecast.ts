@@ -11,7 +11,7 @@ import { readCsv } from '../forecast/series/csv.js';
 import { buildSeries, type Series } from '../forecast/series/series.js';
 import { parseFrequency } from '../forecast/time/frequency.js';
 import { AdderError, oneLine, quote } from '../platform/errors.js';
-import { type Command, integerOption, parseCommandLine } from './command.js';
+import { type Command, checkOutput, integerOption, parseCommandLine } from './command.js';
 
 const help = `usage: adder forecast FILE.csv --h N [options]
 
@@ -62,7 +62,6 @@ async function run(args: string[]): Promise<number> {
   const frequency = option('freq') === undefined ? undefined : parseFrequency(option('freq')!);
   const out = option('out');
   const plot = option('plot');
-  // Refuse what cannot be written before the work is done.
   if (out !== undefined) outputFormat(out);
   if (plot !== undefined && !plot.toLowerCase().endsWith('.svg')) {
     throw new AdderError({
@@ -72,6 +71,9 @@ async function run(args: string[]): Promise<number> {
       fix: 'end the name of --plot in .svg',
     });
   }
+
+  await checkOutput(out);
+  await checkOutput(plot);
 
   const columns = { id: option('id-col'), time: option('time-col'), target: option('target-col') };
   const table = await readCsv(file, {

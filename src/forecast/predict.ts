@@ -1,7 +1,9 @@
+import { AdderError } from '../platform/errors.js';
 import type { FanInterval } from './chart/fan.js';
 import type { Forecaster } from './forecaster.js';
 import { intervalLevels, levelsOfIntervals } from './quantiles.js';
 import type { Series } from './series/series.js';
+import { MAX_TIME } from './time/timestamp.js';
 
 /** The forecast of one series, named as people read it. */
 export interface SeriesForecast {
@@ -30,6 +32,15 @@ export async function predict(
   onProgress?: (done: number) => void,
 ): Promise<SeriesForecast[]> {
   const levels = levelsOfIntervals(intervals);
+  for (const { id, calendar, values, timeAt } of series) {
+    if (!calendar || timeAt(values.length + horizon - 1) <= MAX_TIME) continue;
+    throw new AdderError({
+      code: 'BAD_HORIZON',
+      message: `${horizon} steps ahead run past the year 9999`,
+      where: { ...(id === '' ? {} : { series: id }), field: '--h' },
+      fix: 'ask for fewer steps',
+    });
+  }
   const out: SeriesForecast[] = [];
   for (let from = 0; from < series.length; from += CHUNK) {
     const chunk = series.slice(from, from + CHUNK);

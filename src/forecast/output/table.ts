@@ -36,8 +36,11 @@ export function forecastTable(forecast: SeriesForecast, extra: OutputColumn[] = 
   return `${lines.join('\n')}\n`;
 }
 
-/** Decimals so that the spread of the numbers has four significant digits; at most 8, none for large numbers. */
-function decimals(columns: Float64Array[]): number {
+/**
+ * Decimals so that the spread of the numbers has four significant digits; none for large numbers, and undefined (powers
+ * of ten) if even the largest is tiny.
+ */
+function decimals(columns: Float64Array[]): number | undefined {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   let largest = 0;
@@ -50,13 +53,13 @@ function decimals(columns: Float64Array[]): number {
     }
   }
   const spread = high > low ? high - low : largest;
+  if (largest > 0 && largest < 1e-5) return undefined;
   if (!(spread > 0)) return 0;
   return Math.min(8, Math.max(0, 3 - Math.floor(Math.log10(spread))));
 }
 
-function formatNumber(value: number, digits: number): string {
+function formatNumber(value: number, digits: number | undefined): string {
   if (Number.isNaN(value)) return '-';
-  const size = Math.abs(value);
-  if (size >= 1e15 || (size > 0 && size < 1e-7)) return value.toExponential(4);
+  if (digits === undefined || Math.abs(value) >= 1e15) return value.toExponential(4);
   return value.toFixed(digits).replace(/^-(0(?:\.0*)?)$/, '$1');
 }

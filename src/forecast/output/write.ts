@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
-import { dirname, extname } from 'node:path';
+import { extname } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { AdderError } from '../../platform/errors.js';
 import type { SeriesForecast } from '../predict.js';
@@ -25,7 +24,6 @@ export function outputFormat(file: string): OutputFormat {
 /** Writes forecasts to a file, series by series, so that memory does not grow with their number. */
 export async function writeForecasts(file: string, model: string, forecasts: SeriesForecast[]): Promise<void> {
   const format = outputFormat(file);
-  await mkdir(dirname(file), { recursive: true });
   const stream = createWriteStream(file);
   // Errors surface through `finished`; without a listener an early one would be unhandled.
   const done = finished(stream);

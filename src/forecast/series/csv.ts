@@ -107,14 +107,15 @@ export async function readCsvStream(
   try {
     for await (const piece of input) {
       const chunk = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
-      utf8.push(chunk);
       if (parser) {
+        utf8.push(chunk);
         await write(chunk);
         continue;
       }
       // The delimiter is read off the header line, so wait until that is complete.
       head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
       refuseBinary(head);
+      utf8.push(chunk);
       if (!head.subarray(3).includes(10) && head.length < 1 << 20) continue;
       parser = start();
       await write(head);

@@ -11,9 +11,9 @@ export type TimeKind = 'date' | 'year' | 'compact' | 'epoch' | 'integer';
 const FIX = 'write times as 2024-01-31 or 2024-01-31T13:45:00Z';
 const HOUR = 3_600_000;
 
-/** Earliest and latest instants accepted: years 1 to 9999. */
+/** Earliest and latest instants that are read and written: years 1 to 9999. */
 const MIN_TIME = utc(1, 0, 1);
-const MAX_TIME = utc(10_000, 0, 1) - 1;
+export const MAX_TIME = utc(10_000, 0, 1) - 1;
 
 /**
  * Parses one time column row by row, and remembers what kind of times and zones it has seen.
@@ -132,7 +132,8 @@ export class TimestampParser {
         fix: FIX,
       });
     }
-    throw badTimestamp(text, text === '' ? 'is empty' : 'is no time that Adder reads');
+    if (text === '') throw new AdderError({ code: 'BAD_TIMESTAMP', message: 'the time is empty', fix: FIX });
+    throw badTimestamp(text, 'is no time that Adder reads');
   }
 
   private day(text: string, year: number, month: number, day: number): number {
