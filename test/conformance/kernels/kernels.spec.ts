@@ -28,6 +28,8 @@ import { trainingCases } from './training-cases.js';
 const TOLERANCE = 1e-5;
 /** Random calls of each kernel. ADDER_TEST_RUNS makes a longer search. */
 const RUNS = Number(process.env.ADDER_TEST_RUNS ?? 10);
+/** Milliseconds: a software adapter takes seconds to compile each variant of a large kernel. */
+const COMPILE_LIMIT = 600_000;
 const oracle = createReferenceBackend();
 
 function expectResult(ours: Result, expected: Result, call: Call): void {
@@ -69,13 +71,29 @@ async function search(backend: Backend, kernelCase: KernelCase): Promise<void> {
 onEveryBackend('kernel', (backend) => {
   for (const kernelCase of [...denseCases, ...sequenceCases, ...trainingCases]) {
     if (kernelCase.training && !backend.trains) continue;
-    it(kernelCase.name, async () => {
-      backend.poison = true;
-      try {
-        await search(backend, kernelCase);
-      } finally {
-        backend.poison = false;
-      }
-    });
+    it(
+      kernelCase.name,
+      async () => {
+        backend.poison = true;
+        try {
+          await search(backend, kernelCase);
+        } finally {
+          backend.poison = false;
+        }
+      },
+      COMPILE_LIMIT,
+    );
   }
+
+  it('embedding gives a row of NaN for ids outside the table', async () => {
+    for (const id of [-1, 3, 2 ** 30]) {
+      const args = {
+        out: { shape: [2, 2], output: true, rows: true, data: new Float64Array(4) },
+        ids: { shape: [2], data: Int32Array.of(id, 1) },
+        table: { shape: [3, 2], data: Float64Array.of(0, 1, 2, 3, 4, 5) },
+      };
+      const [{ out }] = await execute(backend, { kernel: 'embedding', args }, CONTIGUOUS);
+      expect(Array.from(out)).toEqual([Number.NaN, Number.NaN, 2, 3]);
+    }
+  });
 });
