@@ -14,13 +14,14 @@
 // kernel runs again from them.
 //
 // START  0: zeros, 1: `state`, 2: `segments`.   END  0: nothing, 1: `state`, 2: `segments` and `sums`.
+//#include flat
 //#include scan-math
 
 struct Params {
-  rows: u32, length: u32, dInner: u32, segment: u32, nSegments: u32, tilesPerRow: u32,
+  rows: u32, blocks: u32, length: u32, dInner: u32, segment: u32, nSegments: u32, tilesPerRow: u32,
   xOffset: u32, xStride: u32, dtOffset: u32, dtStride: u32, zOffset: u32, zStride: u32,
-  bOffset: u32, bStride: u32, cOffset: u32, cStride: u32, outOffset: u32, outStride: u32,
-  aOffset: u32, skipOffset: u32, biasOffset: u32, lengthsOffset: u32, stateOffset: u32, checkpointsOffset: u32,
+  BOffset: u32, BStride: u32, COffset: u32, CStride: u32, outOffset: u32, outStride: u32,
+  aLogOffset: u32, skipOffset: u32, dtBiasOffset: u32, lengthsOffset: u32, stateOffset: u32, checkpointsOffset: u32,
   dtLow: f32, dtHigh: f32,
 }
 
@@ -48,7 +49,7 @@ const PADDED: u32 = 4u * STATE_VECS;
 var<workgroup> steps: array<vec2f, STEPS * CHANNELS>;
 var<workgroup> tileB: array<vec4f, STEPS * STATE_VECS>;
 var<workgroup> tileC: array<vec4f, STEPS * STATE_VECS>;
-var<workgroup> partial: array<f32, STEPS * THREADS>;
+var<workgroup> parts: array<f32, STEPS * THREADS>;
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -56,29 +57,37 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) tid: u32,
 ) {
-  let row = group.y + group.z * groups.y;
+  let id = flatWorkgroup(group, groups);
+  let row = id / p.blocks;
+  let block = id % p.blocks;
   if (row >= p.rows) {
     return;
   }
   let b = row / p.nSegments;
-  let from = (row % p.nSegments) * p.segment;
-  let to = min(from + p.segment, p.length);
+  let begin = (row % p.nSegments) * p.segment;
+  let end = min(begin + p.segment, p.length);
   var real = p.length;
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
 
   // As stager and writer: one column of the tile. As computer: one channel, one group of states.
-  let column = group.x * CHANNELS + tid % CHANNELS;
+  let column = block * CHANNELS + tid % CHANNELS;
   let columnOk = column < p.dInner;
   let slot = tid / CHANNELS;
   let lane = tid % LANES;
   let local = tid / LANES;
-  let d = group.x * CHANNELS + local;
+  let d = block * CHANNELS + local;
   let owned = d < p.dInner;
 
-  let bias = select(0.0f, dtBias[p.biasOffset + min(column, p.dInner - 1u)], HAS_BIAS);
-  let skipWeight = select(0.0f, skip[p.skipOffset + min(column, p.dInner - 1u)], HAS_SKIP);
+  var bias = 0.0f;
+  if (HAS_BIAS && columnOk) {
+    bias = dtBias[p.dtBiasOffset + column];
+  }
+  var skipWeight = 0.0f;
+  if (HAS_SKIP && columnOk) {
+    skipWeight = skip[p.skipOffset + column];
+  }
 
   var A2: array<vec4f, VECS>;
   var h: array<vec4f, VECS>;
@@ -88,7 +97,7 @@ fn main(
     for (var k = 0u; k < 4u; k++) {
       let n = (lane * VECS + v) * 4u + k;
       if (owned && n < STATES) {
-        A2[v][k] = -exp(aLog[p.aOffset + d * STATES + n]) * LOG2E;
+        A2[v][k] = -exp(aLog[p.aLogOffset + d * STATES + n]) * LOG2E;
         if (START == 1u) {
           h[v][k] = state[p.stateOffset + (b * p.dInner + d) * STATES + n];
         }
@@ -100,72 +109,77 @@ fn main(
   }
   var sum = 0.0f;
 
-  //#repeat j 0 PER
-  var nextX$j = 0.0f;
-  var nextDt$j = 0.0f;
-  var nextZ$j = 0.0f;
-  //#end
-  //#repeat j 0 STATE_PER
-  var nextB$j = 0.0f;
-  var nextC$j = 0.0f;
-  //#end
+  var nextX: array<f32, PER>;
+  var nextDt: array<f32, PER>;
+  var nextZ: array<f32, PER>;
+  var nextB: array<f32, STATE_PER>;
+  var nextC: array<f32, STATE_PER>;
 
-  for (var start = from; start < to + STEPS; start += STEPS) {
+  for (var start = begin; start < end + STEPS; start += STEPS) {
+    var inputs: array<f32, PER>;
+    var gates: array<f32, PER>;
     // One round late: stage and compute what the round before has loaded.
-    //#repeat j 0 PER
-    let x$j = nextX$j;
-    let z$j = nextZ$j;
+    //#repeat copy 0 PER
+    {
+      const j = $copy;
+      inputs[j] = nextX[j];
+      gates[j] = nextZ[j];
+    }
     //#end
-    if (start > from) {
-      //#repeat j 0 PER
+    if (start > begin) {
+      //#repeat copy 0 PER
       {
-        let t = start - STEPS + slot + $ju * LANES;
+        const j = $copy;
+        let t = start - STEPS + slot + j * LANES;
         let ok = t < real && columnOk;
-        let step = select(0.0f, clamp(softplus(nextDt$j + bias), p.dtLow, p.dtHigh), ok);
-        steps[(slot + $ju * LANES) * CHANNELS + tid % CHANNELS] = vec2f(step, select(0.0f, step * x$j, ok));
+        let step = select(0.0f, clamp(softplus(nextDt[j] + bias), p.dtLow, p.dtHigh), ok);
+        steps[(slot + j * LANES) * CHANNELS + tid % CHANNELS] = vec2f(step, select(0.0f, step * inputs[j], ok));
       }
       //#end
-      //#repeat j 0 STATE_PER
+      //#repeat copy 0 STATE_PER
       {
-        let e = tid + $ju * THREADS;
+        const j = $copy;
+        let e = tid + j * THREADS;
         if (e < STEPS * PADDED) {
-          tileB[e / 4u][e % 4u] = nextB$j;
+          tileB[e / 4u][e % 4u] = nextB[j];
           if (OUT) {
-            tileC[e / 4u][e % 4u] = nextC$j;
+            tileC[e / 4u][e % 4u] = nextC[j];
           }
         }
       }
       //#end
     }
-    //#repeat j 0 PER
+    //#repeat copy 0 PER
     {
-      let t = start + slot + $ju * LANES;
-      if (t < min(to, real) && columnOk) {
+      const j = $copy;
+      let t = start + slot + j * LANES;
+      if (t < min(end, real) && columnOk) {
         let at = b * p.length + t;
-        nextX$j = x[p.xOffset + at * p.xStride + column];
-        nextDt$j = dt[p.dtOffset + at * p.dtStride + column];
+        nextX[j] = x[p.xOffset + at * p.xStride + column];
+        nextDt[j] = dt[p.dtOffset + at * p.dtStride + column];
         if (HAS_Z && OUT) {
-          nextZ$j = z[p.zOffset + at * p.zStride + column];
+          nextZ[j] = z[p.zOffset + at * p.zStride + column];
         }
       }
     }
     //#end
-    //#repeat j 0 STATE_PER
+    //#repeat copy 0 STATE_PER
     {
-      let e = tid + $ju * THREADS;
+      const j = $copy;
+      let e = tid + j * THREADS;
       let t = start + e / PADDED;
       let n = e % PADDED;
-      nextB$j = 0.0f;
-      nextC$j = 0.0f;
-      if (e < STEPS * PADDED && t < min(to, real) && n < STATES) {
-        nextB$j = B[p.bOffset + (b * p.length + t) * p.bStride + n];
+      nextB[j] = 0.0f;
+      nextC[j] = 0.0f;
+      if (e < STEPS * PADDED && t < min(end, real) && n < STATES) {
+        nextB[j] = B[p.BOffset + (b * p.length + t) * p.BStride + n];
         if (OUT) {
-          nextC$j = C[p.cOffset + (b * p.length + t) * p.cStride + n];
+          nextC[j] = C[p.COffset + (b * p.length + t) * p.CStride + n];
         }
       }
     }
     //#end
-    if (start == from) {
+    if (start == begin) {
       continue;
     }
     workgroupBarrier();
@@ -174,7 +188,7 @@ fn main(
     if (SAVE && owned) {
       let tile = b * p.tilesPerRow + first / STEPS;
       for (var v = 0u; v < VECS; v++) {
-        checkpoints[p.checkpointsOffset + (tile * p.dInner + d) * STATE_VECS + lane * VECS + v] = h[v];
+        checkpoints[p.checkpointsOffset / 4u + (tile * p.dInner + d) * STATE_VECS + lane * VECS + v] = h[v];
       }
     }
     for (var t = 0u; t < STEPS; t++) {
@@ -192,7 +206,7 @@ fn main(
         }
       }
       if (OUT) {
-        partial[t * THREADS + tid] = y;
+        parts[t * THREADS + tid] = y;
       }
       if (END == 2u) {
         sum += s.x;
@@ -201,18 +215,19 @@ fn main(
     workgroupBarrier();
 
     if (OUT) {
-      //#repeat j 0 PER
+      //#repeat copy 0 PER
       {
-        let inTile = slot + $ju * LANES;
+        const j = $copy;
+        let inTile = slot + j * LANES;
         let t = first + inTile;
-        if (t < to && columnOk) {
+        if (t < end && columnOk) {
           var y = 0.0f;
           for (var k = 0u; k < LANES; k++) {
-            y += partial[inTile * THREADS + (tid % CHANNELS) * LANES + k];
+            y += parts[inTile * THREADS + (tid % CHANNELS) * LANES + k];
           }
-          y = fma(skipWeight, x$j, y);
+          y = fma(skipWeight, inputs[j], y);
           if (HAS_Z) {
-            y *= z$j * sigmoid(z$j);
+            y *= gates[j] * sigmoid(gates[j]);
           }
           out[p.outOffset + (b * p.length + t) * p.outStride + column] = select(0.0f, y, t < real);
         }
