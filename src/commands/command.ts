@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { AdderError, quote, toAdderError } from '../platform/errors.js';
+import { AdderError, oneLine, quote, toAdderError } from '../platform/errors.js';
 
 /** One command of `adder`; each file under `commands/` exports one as its default. */
 export interface Command {
@@ -71,6 +71,11 @@ export function integerOption(value: string | undefined, option: string, min: nu
     });
   }
   return number;
+}
+
+/** Says on standard error what was done to the input, or chosen for the user. */
+export function printNotice(text: string): void {
+  process.stderr.write(`notice: ${oneLine(text)}\n`);
 }
 
 /** Refuses an output file that cannot be written, before the work is done rather than after it. */

@@ -12,7 +12,7 @@ import { forecastTable } from '../forecast/output/table.js';
 import { predict } from '../forecast/predict.js';
 import { readCsv } from '../forecast/series/csv.js';
 import { buildSeries, type Series } from '../forecast/series/series.js';
-import { type Command, checkOutput, parseCommandLine } from './command.js';
+import { type Command, checkOutput, parseCommandLine, printNotice } from './command.js';
 import { describe } from './forecast.js';
 
 const help = `usage: adder demo [options]
@@ -50,7 +50,7 @@ async function run(args: string[]): Promise<number> {
   const past: Series = { ...whole, id: TITLE, values: whole.values.subarray(0, split) };
   const actual = whole.values.subarray(split);
 
-  const forecaster = await resolveForecaster(option('model'), { backend: option('backend') });
+  const forecaster = await resolveForecaster(option('model'), { backend: option('backend'), onNotice: printNotice });
   try {
     const [forecast] = await predict(forecaster, [past], HORIZON, [80, 95]);
     const [reference] = await predict(new LocalForecaster('seasonal-naive', seasonalNaive), [past], HORIZON, [80]);

@@ -7,7 +7,7 @@ import { publishedFolder, readPublished } from '../forecast/evaluation/published
 import { markdownReport } from '../forecast/evaluation/report.js';
 import { describeModels, resolveForecaster } from '../forecast/models.js';
 import { AdderError } from '../platform/errors.js';
-import { type Command, checkOutput, parseCommandLine } from './command.js';
+import { type Command, checkOutput, parseCommandLine, printNotice } from './command.js';
 
 const help = `usage: adder evaluate --data DIR --specs FILE [options]
 
@@ -62,6 +62,7 @@ async function run(args: string[]): Promise<number> {
   const published = folder ? await readPublished(folder) : undefined;
   const forecaster = await resolveForecaster(values.model as string | undefined, {
     backend: values.backend as string | undefined,
+    onNotice: printNotice,
   });
   try {
     const report = await evaluate(forecaster, specs, {

@@ -11,7 +11,7 @@ import { readCsv } from '../forecast/series/csv.js';
 import { buildSeries, type Series } from '../forecast/series/series.js';
 import { parseFrequency } from '../forecast/time/frequency.js';
 import { AdderError, oneLine, quote } from '../platform/errors.js';
-import { type Command, checkOutput, integerOption, parseCommandLine } from './command.js';
+import { type Command, checkOutput, integerOption, parseCommandLine, printNotice } from './command.js';
 
 const help = `usage: adder forecast FILE.csv --h N [options]
 
@@ -81,9 +81,9 @@ async function run(args: string[]): Promise<number> {
     onProgress: (rows) => process.stderr.write(`read ${rows.toLocaleString('en')} rows …\n`),
   });
   const { series, notices } = buildSeries(table, { frequency, season });
-  for (const notice of notices) process.stderr.write(`notice: ${oneLine(notice)}\n`);
+  notices.forEach(printNotice);
 
-  const forecaster = await resolveForecaster(option('model'), { backend: option('backend') });
+  const forecaster = await resolveForecaster(option('model'), { backend: option('backend'), onNotice: printNotice });
   try {
     const forecasts = await predict(forecaster, series, horizon, intervals);
     print(forecaster, forecasts);

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { nearest } from '../commands/command.js';
 import { AdderError, quote } from '../platform/errors.js';
 import { croston, sba } from './baselines/croston.js';
@@ -23,6 +22,8 @@ const METHODS: Record<string, { method: LocalMethod; about: string }> = {
 export interface ModelOptions {
   /** `webgpu`, `wasm` or `reference`; chosen automatically when absent. */
   backend?: string;
+  /** Told when the choice needs a word. */
+  onNotice?: (text: string) => void;
 }
 
 /** Lines for `--help`. */
@@ -35,46 +36,38 @@ export function describeModels(): string {
 }
 
 /**
- * The forecaster of a name: a statistical method, `adder` for the neural model shipped with Adder, or a folder holding
- * weights. This is the only place that knows what names stand for.
+ * The forecaster of a name: a statistical method, `adder` for the neural model shipped with Adder, or the name or folder
+ * of other weights. Without a name it is the neural model, or Theta (and a notice) where no weights are installed. This
+ * is the only place that knows what names stand for.
  */
-export async function resolveForecaster(id = defaultModel(), options: ModelOptions = {}): Promise<Forecaster> {
+export async function resolveForecaster(id?: string, options: ModelOptions = {}): Promise<Forecaster> {
+  if (id === undefined) {
+    try {
+      return await loadNeural(undefined, options);
+    } catch (thrown) {
+      if (!(thrown instanceof AdderError && thrown.code === 'NO_MODEL')) throw thrown;
+      options.onNotice?.('no neural weights are installed; forecasting with theta');
+      return resolveForecaster('theta', options);
+    }
+  }
   const known = Object.hasOwn(METHODS, id) ? METHODS[id] : undefined;
   if (known) return new LocalForecaster(id, known.method);
-  if (id === 'adder' || existsSync(id)) return loadNeural(id === 'adder' ? undefined : id, options);
-  const near = nearest(id, ['adder', ...Object.keys(METHODS)]);
-  throw new AdderError({
-    code: 'UNKNOWN_MODEL',
-    message: `no model ${quote(id)}`,
-    where: { field: '--model' },
-    fix: near ? `did you mean ${near}?` : `use adder, ${Object.keys(METHODS).join(', ')}, or a folder with weights`,
-  });
-}
-
-/** What `src/forecast/model/load.ts` exports. */
-interface NeuralModule {
-  loadForecaster(options: { model?: string; backend?: string }): Promise<Forecaster>;
-}
-
-const NEURAL = new URL('./model/load.js', import.meta.url);
-
-/** The neural model where this build has it, else the best statistical method. */
-function defaultModel(): string {
-  return existsSync(NEURAL) ? 'adder' : 'theta';
-}
-
-async function loadNeural(model: string | undefined, options: ModelOptions): Promise<Forecaster> {
-  if (!existsSync(NEURAL)) {
+  try {
+    return await loadNeural(id === 'adder' ? undefined : id, options);
+  } catch (thrown) {
+    if (!(thrown instanceof AdderError && thrown.code === 'NO_MODEL') || id === 'adder') throw thrown;
+    const near = nearest(id, ['adder', ...Object.keys(METHODS)]);
     throw new AdderError({
-      code: 'NO_MODEL',
-      message: 'this build of Adder has no neural forecaster',
+      code: 'UNKNOWN_MODEL',
+      message: `no model ${quote(id)}`,
       where: { field: '--model' },
-      fix: `use ${Object.keys(METHODS).join(', ')}`,
+      fix: near ? `did you mean ${near}?` : `use adder, ${Object.keys(METHODS).join(', ')}, or a folder with weights`,
     });
   }
-  const module = (await import(NEURAL.href)) as NeuralModule;
-  return module.loadForecaster({
-    ...(model ? { model } : {}),
-    ...(options.backend ? { backend: options.backend } : {}),
-  });
+}
+
+/** Loaded on demand: the statistical methods need no engine. */
+async function loadNeural(model: string | undefined, { backend }: ModelOptions): Promise<Forecaster> {
+  const { loadForecaster } = await import('./model/load.js');
+  return loadForecaster({ ...(model ? { model } : {}), ...(backend ? { backend } : {}) });
 }

@@ -99,6 +99,11 @@ export function toAdderError(thrown: unknown, place: ErrorPlace = {}): AdderErro
   if (thrown instanceof AdderError) return Object.keys(place).length > 0 ? thrown.at(place) : thrown;
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
   const { code, path } = error as NodeJS.ErrnoException;
+  // The engine has an error of the same fields, but imports nothing of the platform; so it is known by them.
+  const { fix, where: at } = error as { fix?: unknown; where?: ErrorPlace };
+  if (typeof code === 'string' && typeof fix === 'string') {
+    return new AdderError({ code, message: error.message, where: { ...place, ...at }, fix, cause: error });
+  }
   const where = { ...(path ? { file: String(path) } : {}), ...place };
   const known = code === undefined ? undefined : SYSTEM_ERRORS[code];
   if (known) return new AdderError({ code: known.code, message: known.message, where, fix: known.fix, cause: error });
