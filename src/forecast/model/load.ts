@@ -11,6 +11,7 @@ import { readJsonFile, readSafetensorsFile, writeSafetensorsFile } from '../../e
 import { entryOf, type SafetensorsTensor, toFloat32 } from '../../engine/weights/safetensors.js';
 import { AdderError } from '../../platform/errors.js';
 import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
+import { withAdderErrors } from './errors.js';
 import { NeuralForecaster, type NeuralForecasterOptions } from './forecaster.js';
 import { ForecasterModel } from './model.js';
 import { forecasterParameters } from './network.js';
@@ -36,8 +37,12 @@ export interface LoadOptions extends NeuralForecasterOptions {
   backend?: string | Backend;
 }
 
-/** @throws AdderError `NO_MODEL` if there is no such folder, `BAD_MODEL` if it does not fit together; EngineError of the file layer */
-export async function loadForecaster(options: LoadOptions = {}): Promise<NeuralForecaster> {
+/** @throws AdderError `NO_MODEL` if there is no such folder, `BAD_MODEL` if it does not fit together; errors of files and devices */
+export function loadForecaster(options: LoadOptions = {}): Promise<NeuralForecaster> {
+  return withAdderErrors(() => load(options));
+}
+
+async function load(options: LoadOptions): Promise<NeuralForecaster> {
   const { name, config, values, digest } = readModel(modelFolder(options.model ?? DEFAULT_MODEL));
   const own = typeof options.backend === 'object' ? undefined : await openBackend(options.backend);
   const backend = own ?? (options.backend as Backend);

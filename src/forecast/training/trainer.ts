@@ -69,7 +69,7 @@ export interface Progress {
 
 export interface TrainerEvents {
   onProgress?(progress: Progress): void;
-  onValidation?(step: number, loss: Record<string, number>): void;
+  onValidation?(step: number, loss: Record<string, number>, seconds: number): void;
   onCheckpoint?(content: CheckpointContent<RunState>): void;
   onTotal?(total: number, secondsPerStep: number): void;
 }
@@ -81,7 +81,7 @@ export interface RunOptions extends TrainerEvents {
   budgetSeconds?: number;
   /** Seconds between reports. */
   reportSeconds?: number;
-  /** Called at report time instead of the clock, for tests. */
+  /** How batches are made. */
   batches: BatchPoolOptions;
 }
 
@@ -255,7 +255,7 @@ export class Trainer {
         const last = state.step === state.total;
         if (state.step % config.validation.every === 0 || last) {
           await settle(0);
-          onValidation?.(state.step, await this.validation.run());
+          onValidation?.(state.step, await this.validation.run(), clock());
         }
         if (onCheckpoint && now() - saved >= config.checkpointSeconds && !last) {
           await settle(0);
