@@ -99,6 +99,8 @@ export class BatchPool {
     const slot = (this.step - this.firstStep) % this.slots.length;
     const parts = this.slots[slot]!;
     if (this.filler) {
+      // Without threads nothing else lets the event loop turn, and signals would wait for the end of the run.
+      await new Promise((resolve) => setImmediate(resolve));
       this.options.parts.forEach((part, p) => {
         for (let shard = 0; shard < shardsOf(part).shards; shard++) {
           this.filler!.fill(parts[p]!, this.step, p, shard);
