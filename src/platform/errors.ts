@@ -97,7 +97,9 @@ export function oneLine(text: string): string {
  */
 export function toAdderError(thrown: unknown, place: ErrorPlace = {}): AdderError {
   if (thrown instanceof AdderError) return Object.keys(place).length > 0 ? thrown.at(place) : thrown;
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  // Errors of Node's own modules may come from another realm, where `instanceof Error` fails.
+  const isError = typeof thrown === 'object' && thrown !== null && 'message' in thrown;
+  const error = isError ? (thrown as Error) : new Error(String(thrown));
   const { code, path } = error as NodeJS.ErrnoException;
   // The engine has an error of the same fields, but imports nothing of the platform; so it is known by them.
   const { fix, where: at } = error as { fix?: unknown; where?: ErrorPlace };

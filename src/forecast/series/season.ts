@@ -1,13 +1,17 @@
 /**
  * The length of the season that a history shows, or 1 if none is significant.
  *
+ * A season of m steps puts lines into the spectrum, at the frequency 1/m and its multiples; trends, random walks and
+ * other memory make it slope, but smoothly. So each candidate m is tested by how far the power at its harmonics stands
+ * out of the frequencies beside them:
+ *
  * 1. Missing values are bridged by straight lines; a straight-line trend is taken off.
- * 2. Candidates are the highest local maxima of the autocorrelation (by FFT) of the values and of their differences, so
- *    that neither a wandering level nor noise hides a period, and periods of periodogram peaks.
- * 3. A candidate m counts if, after a centred moving average of length m is taken off, the autocorrelation at m (and at
- *    2m where the history allows) exceeds its 99.9 % limit under Bartlett's formula. The moving average turns the
- *    autocorrelation of random walks and short-memory noise at lag m negative, which is what keeps them out.
- * 4. The strongest wins, but a shorter one that divides it wins if it is nearly as strong.
+ * 2. Candidates are peaks of the autocorrelation (by FFT) of the values and of their differences, and peaks of the
+ *    periodogram.
+ * 3. On the last K·m values, K whole periods, the power at harmonic j over the mean power of 2w neighbours follows, for a
+ *    spectrum that is locally flat, the distribution F(2, 4w), so P(X > x) = (1 + x/2w)^(−2w). The harmonics are combined
+ *    by Fisher's method and by Bonferroni's, and the smaller probability counts, twice.
+ * 4. Of the significant candidates the one that explains most wins, but a divisor of it wins if it explains nearly as much.
  *
  * @param values NaN = missing
  * @param maxSeason longest period considered; never more than a third of the history
@@ -17,104 +21,184 @@ export function detectSeason(values: Float64Array, maxSeason = 2000): number {
   const series = bridge(recent);
   const n = series.length;
   const longest = Math.min(maxSeason, Math.floor(n / 3));
-  if (n < 8 || longest < 2) return 1;
+  if (n < 12 || longest < 2) return 1;
+  const scale = spread(series);
   detrend(series);
-  if (!(variance(series) > 0)) return 1;
-  const scored: { season: number; strength: number }[] = [];
-  for (const season of candidates(series, longest)) {
-    const strength = seasonalStrength(series, season);
-    if (strength > 0) scored.push({ season, strength });
+  // What is left of a straight line is rounding error.
+  if (!(spread(series) > 1e-9 * scale)) return 1;
+  const spectrum = new Spectrum(series);
+  const explained = new Map<number, number>();
+  const score = (m: number): number => {
+    if (m < 2 || m > longest) return 0;
+    const known = explained.get(m) ?? seasonalPower(series, m, spectrum);
+    explained.set(m, known);
+    return known;
+  };
+  let best = 1;
+  let most = 0;
+  for (const m of candidates(series, longest, spectrum)) {
+    if (score(m) <= most) continue;
+    best = m;
+    most = score(m);
   }
-  if (scored.length === 0) return 1;
-  const best = scored.reduce((a, b) => (b.strength > a.strength ? b : a));
-  const divisors = scored.filter((s) => best.season % s.season === 0 && s.strength > 0.85 * best.strength);
-  return Math.min(...divisors.map((s) => s.season));
+  if (most === 0) return 1;
+  // Peaks may lie a step beside the period.
+  for (let moved = true; moved; ) {
+    moved = false;
+    for (const m of [best - 1, best + 1]) {
+      if (score(m) <= most) continue;
+      best = m;
+      most = score(m);
+      moved = true;
+    }
+  }
+  for (let m = 2; m < best; m++) if (best % m === 0 && score(m) > 0.85 * most) return m;
+  return best;
 }
 
-/** Enough for two weeks of minutes; more would only cost time. */
+/** Two weeks of minutes; more would only cost time. */
 const MAX_POINTS = 20_160;
 
-/** One-sided 99.9 % point of the normal distribution: many candidates are tried on each series. */
-const Z_LIMIT = 3.09;
+/** Tens of candidates are tried on each series, so each has to be this improbable by chance. */
+const SIGNIFICANCE = 1e-4;
 
-/**
- * Autocorrelation at lag `season` of the history without its moving average of that length; 0 when not significant.
- */
-function seasonalStrength(series: Float64Array, season: number): number {
-  const detrended = withoutMovingAverage(series, season);
-  const n = detrended.length;
-  if (n < 2 * season || n < 8) return 0;
-  const correlation = autocorrelation(detrended, Math.min(2 * season, n - 1));
-  // Bartlett: the variance of r(m) when all autocorrelation beyond m−1 vanishes.
-  let sum = 0;
-  for (let k = 1; k < season; k++) sum += correlation[k]! ** 2;
-  const limit = Z_LIMIT * Math.sqrt((1 + 2 * Math.min(sum, n / 20)) / n);
-  const at = correlation[season]!;
-  if (!(at > limit) || at < 0.1) return 0;
-  if (n >= 3 * season && correlation[2 * season]! < 0.5 * limit) return 0;
-  // A season is a peak of the correlation, not a point on its slope.
-  if (season > 2 && at < Math.max(correlation[season - 1]!, correlation[season + 1] ?? -1)) return 0;
-  return at;
+/** Harmonics tested, and neighbours on each side. More harmonics than a dozen add cost, not power. */
+const MAX_HARMONICS = 12;
+const MAX_NEIGHBOURS = 4;
+
+/** Share of the power from three quarters of the base frequency upwards that a season must explain to matter. */
+const MIN_SHARE = 0.1;
+
+/** Power that the season m explains beyond its surroundings, per value; 0 when it is not significant. */
+function seasonalPower(series: Float64Array, m: number, spectrum: Spectrum): number {
+  const cycles = Math.floor(series.length / m);
+  const length = cycles * m;
+  const part = series.subarray(series.length - length);
+  const neighbours = Math.min(MAX_NEIGHBOURS, Math.floor((cycles - 1) / 2));
+  if (neighbours < 1) return 0;
+  let power = 0;
+  let logs = 0;
+  let smallest = 0;
+  const harmonics = Math.min(MAX_HARMONICS, Math.floor(m / 2));
+  for (let j = 1; j <= harmonics; j++) {
+    const at = j * cycles;
+    const line = powerAt(part, at);
+    let beside = 0;
+    let count = 0;
+    for (let d = 1; d <= neighbours; d++) {
+      for (const k of [at - d, at + d]) {
+        if (k < 1 || 2 * k > length) continue;
+        beside += powerAt(part, k);
+        count++;
+      }
+    }
+    beside = Math.max(beside / count, 1e-12 * spectrum.total);
+    // At the highest frequency the line has one degree of freedom instead of two; treating it alike only costs power.
+    const log = -count * Math.log1p(line / beside / count);
+    logs += log;
+    smallest = Math.min(smallest, log);
+    // A frequency below the highest stands for two lines of the spectrum, ±k.
+    if (line > beside) power += (line - beside) * (2 * at === length ? 1 : 2);
+  }
+  const fisher = chiSquareTail(-2 * logs, 2 * harmonics);
+  const bonferroni = harmonics * Math.exp(smallest);
+  if (2 * Math.min(fisher, bonferroni) > SIGNIFICANCE) return 0;
+  const variance = power / length ** 2;
+  return variance > MIN_SHARE * spectrum.varianceAbove(0.75 / m) ? variance : 0;
 }
 
-/** Lags worth testing: the highest local maxima of two autocorrelations and of the periodogram. */
-function candidates(series: Float64Array, longest: number): Set<number> {
+/** |Σ y_t e^(−2πikt/n)|², by Goertzel's recurrence. */
+function powerAt(y: Float64Array, k: number): number {
+  const turn = 2 * Math.cos((2 * Math.PI * k) / y.length);
+  let s1 = 0;
+  let s2 = 0;
+  for (let t = 0; t < y.length; t++) {
+    const s = y[t]! + turn * s1 - s2;
+    s2 = s1;
+    s1 = s;
+  }
+  return Math.max(0, s1 * s1 + s2 * s2 - turn * s1 * s2);
+}
+
+/** P(χ² > x) with an even number of degrees of freedom: a Poisson sum, exact. */
+function chiSquareTail(x: number, degrees: number): number {
+  let term = Math.exp(-x / 2);
+  let sum = term;
+  for (let i = 1; i < degrees / 2; i++) {
+    term *= x / 2 / i;
+    sum += term;
+  }
+  return Math.min(1, sum);
+}
+
+/** Periodogram of a series on the frequencies of a power of two. */
+class Spectrum {
+  readonly size: number;
+  /** |X_k|² for k = 0 … size/2. */
+  readonly power: Float64Array;
+  /** Power summed from k to the top. */
+  private readonly above: Float64Array;
+  private readonly length: number;
+
+  constructor(series: Float64Array) {
+    this.length = series.length;
+    this.size = powerOfTwo(series.length);
+    const re = new Float64Array(this.size);
+    const im = new Float64Array(this.size);
+    re.set(series);
+    fft(re, im);
+    const half = this.size / 2;
+    this.power = new Float64Array(half + 1);
+    this.above = new Float64Array(half + 2);
+    for (let k = half; k >= 0; k--) {
+      this.power[k] = re[k]! ** 2 + im[k]! ** 2;
+      this.above[k] = this.above[k + 1]! + this.power[k]!;
+    }
+  }
+
+  get total(): number {
+    return this.above[0]!;
+  }
+
+  /** Variance of the part of the series with at least so many cycles a step. */
+  varianceAbove(frequency: number): number {
+    return (2 * this.above[Math.min(this.size / 2, Math.ceil(frequency * this.size))]!) / (this.size * this.length);
+  }
+}
+
+/** Lags worth testing: the highest local maxima of two autocorrelations, and periods of the highest of the periodogram. */
+function candidates(series: Float64Array, longest: number, spectrum: Spectrum): Set<number> {
   const differences = series.subarray(1).map((v, i) => v - series[i]!);
   const lags = Math.min(longest + 1, series.length - 2);
   const found = new Set<number>();
   for (const correlation of [autocorrelation(series, lags), autocorrelation(differences, lags)]) {
-    const peaks: { lag: number; height: number }[] = [];
-    for (let lag = 2; lag <= longest; lag++) {
-      const before = lag > 2 ? correlation[lag - 1]! : -1;
-      if (correlation[lag]! > 0 && correlation[lag]! >= before && correlation[lag]! >= (correlation[lag + 1] ?? -1)) {
-        peaks.push({ lag, height: correlation[lag]! });
-      }
-    }
-    peaks.sort((a, b) => b.height - a.height);
-    for (const { lag } of peaks.slice(0, 12)) found.add(lag);
-    // The first clear peak is the fundamental when later multiples are as high.
-    const highest = peaks[0]?.height ?? 0;
-    for (const { lag } of peaks
-      .filter((p) => p.height > 0.7 * highest)
-      .sort((a, b) => a.lag - b.lag)
-      .slice(0, 4))
-      found.add(lag);
+    const peaks = localMaxima(correlation, 2, longest);
+    for (const lag of peaks.slice(0, 6)) found.add(lag);
+    // The first clear peak is the fundamental when its multiples are as high.
+    const clear = peaks.filter((lag) => correlation[lag]! > 0.7 * correlation[peaks[0]!]!);
+    for (const lag of clear.sort((a, b) => a - b).slice(0, 3)) found.add(lag);
   }
-  for (const period of periodogramPeaks(differences, longest)) found.add(period);
+  const { size, power } = spectrum;
+  // Weighted by frequency squared, the spectrum of the differences: slow wandering does not hide the lines.
+  const sharpened = power.map((p, k) => p * k * k);
+  for (const values of [power, sharpened]) {
+    for (const k of localMaxima(values, Math.max(1, Math.ceil(size / longest)), size / 2).slice(0, 4)) {
+      found.add(Math.floor(size / k));
+      found.add(Math.ceil(size / k));
+    }
+  }
   return found;
 }
 
-/** Rounded periods of the strongest few frequencies, each with its neighbours, because the grid of frequencies is coarse. */
-function periodogramPeaks(series: Float64Array, longest: number): number[] {
-  const size = powerOfTwo(series.length);
-  const re = new Float64Array(size);
-  const im = new Float64Array(size);
-  re.set(series);
-  fft(re, im);
-  const bins: { k: number; power: number }[] = [];
-  for (let k = 1; k < size / 2; k++) bins.push({ k, power: re[k]! ** 2 + im[k]! ** 2 });
-  bins.sort((a, b) => b.power - a.power);
-  const periods: number[] = [];
-  for (const { k } of bins.slice(0, 4)) {
-    const period = size / k;
-    for (const p of [Math.floor(period), Math.ceil(period)]) if (p >= 2 && p <= longest) periods.push(p);
+/** Positive local maxima of values[from … to], highest first. */
+function localMaxima(values: Float64Array, from: number, to: number): number[] {
+  const peaks: number[] = [];
+  for (let i = from; i <= to; i++) {
+    const before = i > from ? values[i - 1]! : Number.NEGATIVE_INFINITY;
+    if (values[i]! > 0 && values[i]! >= before && values[i]! >= (values[i + 1] ?? Number.NEGATIVE_INFINITY))
+      peaks.push(i);
   }
-  return periods;
-}
-
-/** The part of the series that a centred moving average over one period (half weights at both ends if even) leaves. */
-function withoutMovingAverage(series: Float64Array, period: number): Float64Array {
-  const half = Math.floor(period / 2);
-  const even = period % 2 === 0;
-  const sums = new Float64Array(series.length + 1);
-  for (let i = 0; i < series.length; i++) sums[i + 1] = sums[i]! + series[i]!;
-  const out = new Float64Array(Math.max(0, series.length - 2 * half));
-  for (let i = half; i < series.length - half; i++) {
-    const window = sums[i + half + 1]! - sums[i - half]!;
-    const mean = even ? (window - (series[i - half]! + series[i + half]!) / 2) / period : window / period;
-    out[i - half] = series[i]! - mean;
-  }
-  return out;
+  return peaks.sort((a, b) => values[b]! - values[a]!);
 }
 
 /** Sample autocorrelation at lags 0 … maxLag (biased, so that it is a valid correlation function), by FFT. */
@@ -208,7 +292,8 @@ function detrend(series: Float64Array): void {
   for (let i = 0; i < n; i++) series[i] = series[i]! - mean - slope * (i - centre);
 }
 
-function variance(series: Float64Array): number {
+/** Standard deviation. */
+function spread(series: Float64Array): number {
   const mean = series.reduce((a, b) => a + b, 0) / series.length;
-  return series.reduce((a, b) => a + (b - mean) ** 2, 0) / series.length;
+  return Math.sqrt(series.reduce((a, b) => a + (b - mean) ** 2, 0) / series.length);
 }
