@@ -43,25 +43,26 @@ function intermittent({ history, horizon, quantiles }: ForecastRequest, bias: nu
   const scale = average === 0 ? 1 : (size / average) * bias;
   const sorted = Float64Array.from(sizes, (v) => v * scale).sort();
   const probability = 1 / interval;
-  const negative = sorted.findIndex((v) => v > 0);
-  const below = (negative < 0 ? sorted.length : negative) / sorted.length;
+  const firstPositive = sorted.findIndex((v) => v > 0);
+  const negatives = firstPositive < 0 ? sorted.length : firstPositive;
   return {
     mean: new Float64Array(horizon).fill((size / interval) * bias),
     quantiles: quantiles.map((level) =>
-      new Float64Array(horizon).fill(mixtureQuantile(level, sorted, probability, below)),
+      new Float64Array(horizon).fill(mixtureQuantile(level, sorted, negatives, probability)),
     ),
   };
 }
 
 /**
- * Quantile of "zero with probability 1 − p, else one of `sorted`". Negative sizes (returns, corrections) make up the
- * share `below` of the sizes and lie under the zeros.
+ * Quantile of "zero with probability 1 − p, else one of `sorted`". The first `negatives` sizes (returns, corrections) lie
+ * below the zeros, the others above.
  */
-function mixtureQuantile(level: number, sorted: Float64Array, p: number, below: number): number {
-  const negativeMass = p * below;
-  if (level < negativeMass) return empirical(sorted, level / p);
-  if (level <= negativeMass + 1 - p) return 0;
-  return empirical(sorted, (level - (1 - p)) / p);
+function mixtureQuantile(level: number, sorted: Float64Array, negatives: number, p: number): number {
+  const below = (p * negatives) / sorted.length;
+  const zeros = below + 1 - p;
+  if (level < below) return empirical(sorted.subarray(0, negatives), level / below);
+  if (level <= zeros || negatives === sorted.length) return 0;
+  return empirical(sorted.subarray(negatives), (level - zeros) / (1 - zeros));
 }
 
 /** Linear interpolation between order statistics. */
