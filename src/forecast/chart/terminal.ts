@@ -71,7 +71,10 @@ export function terminalChart(fan: Fan, options: TerminalChartOptions): string {
   const signs = options.unicode ? UNICODE : ASCII;
   const { height } = options;
   const [low, high] = valueRange(fan);
-  const ticks = valueTicks(low, high, Math.max(2, Math.floor(height / 3)));
+  const ticks = valueTicks(low, high, Math.max(2, Math.floor(height / 3))).map(({ value, label }) => ({
+    value,
+    label: options.unicode ? label : label.replace('−', '-'),
+  }));
   const labelWidth = Math.max(...ticks.map((tick) => tick.label.length));
   const columns = Math.max(20, options.width - labelWidth - 2);
   const canvas = new Canvas(columns, height, options.unicode, signs);
@@ -113,7 +116,7 @@ export function terminalChart(fan: Fan, options: TerminalChartOptions): string {
     lines.push(paint(axis, 'axis', options.color) + canvas.row(row, options.color));
   }
   for (const text of timeAxis(fan, columns, column, signs))
-    lines.push(paint(`${' '.repeat(labelWidth + 1)}${text}`, 'axis', options.color));
+    lines.push(paint(`${' '.repeat(labelWidth + 1)}${text.trimEnd()}`, 'axis', options.color));
   lines.push(`${' '.repeat(labelWidth + 2)}${legend(fan, signs)}`);
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
 }
@@ -152,7 +155,8 @@ function timeAxis(fan: Fan, columns: number, column: (k: number) => number, sign
     const start = Math.min(Math.max(0, c + 1 - Math.floor(mark.label.length / 2)), columns + 1 - mark.label.length);
     if (start < free) continue;
     line[c] = signs.tickDown;
-    for (const [i, letter] of Array.from(mark.label).entries()) labels[start + i] = letter;
+    for (const [i, letter] of Array.from(mark.label).entries())
+      labels[start + i] = signs === ASCII && letter === '−' ? '-' : letter;
     free = start + mark.label.length + 2;
     const { parent } = mark;
     if (parent && start >= freeParent && start + parent.length <= columns + 1) {
@@ -247,8 +251,10 @@ class Canvas {
       out += run.trim() === '' ? run : paint(run, layer, color);
       run = '';
     };
-    for (let c = 0; c < this.columns; c++) {
-      const cell = this.cells[row]![c]!;
+    const cells = this.cells[row]!;
+    const last = cells.findLastIndex((cell) => cell.text !== ' ');
+    for (let c = 0; c <= last; c++) {
+      const cell = cells[c]!;
       if (cell.layer !== layer && cell.text !== ' ') {
         flush();
         layer = cell.layer;
