@@ -184,6 +184,7 @@ function track(device: GPUDevice, facts: Facts): GpuDevice {
   };
   device.addEventListener('uncapturederror', (event) => {
     const { error } = event as GPUUncapturedErrorEvent;
+    event.preventDefault();
     const outOfMemory = error.constructor?.name === 'GPUOutOfMemoryError';
     fail(
       new EngineError({

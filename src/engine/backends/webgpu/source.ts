@@ -2,10 +2,11 @@
  * WGSL text: read from src/engine/kernels, completed with constants and shared snippets, and understood as far as the
  * recorder needs it (bindings and uniform fields by name).
  *
- * Three additions to WGSL, all comments to other tools:
+ * Four additions to WGSL, all comments to other tools:
  *   //#include name           the text of kernels/include/name.wgsl
  *   //#repeat i 0 COUNT … //#end   the lines between, once for i = 0 … COUNT − 1, with `$i` replaced by the number;
- *                             bounds are numbers or constants; loops nest. For registers that must not be indexed.
+ *                             bounds are numbers or constants. For registers that must not be indexed.
+ *   //#if NAME … //#else … //#end   one side, by a boolean constant: for what `if` cannot choose, such as types
  *   constants                 become `const NAME: type = value;` lines at the top, or `alias NAME = f16;` for a type
  */
 import { readFileSync } from 'node:fs';
@@ -112,34 +113,48 @@ function include(name: string, seen: Set<string>): Line[] {
   return lines;
 }
 
-/** Unrolls `//#repeat` blocks. */
-function repeat(lines: Line[], constants: Constants): Line[] {
+/** Unrolls `//#repeat` blocks and takes one side of `//#if` blocks. */
+function expand(lines: Line[], constants: Constants): Line[] {
   const out: Line[] = [];
   for (let i = 0; i < lines.length; i++) {
-    const match = /^\s*\/\/#repeat\s+(\w+)\s+(\w+)\s+(\w+)/.exec(lines[i].text);
+    const line = lines[i];
+    const match = /^\s*\/\/#(repeat|if)\s+(.*?)\s*$/.exec(line.text);
     if (!match) {
-      out.push(lines[i]);
+      out.push(line);
       continue;
     }
+    const wrong = (message: string) => new SyntaxError(`${line.file}:${line.line}: ${message}`);
+    const constant = (word: string): Constant => {
+      if (/^\d+$/.test(word)) return Number(word);
+      if (!(word in constants)) throw wrong(`${word} is no constant`);
+      return constants[word];
+    };
     let depth = 1;
+    let middle = -1;
     let end = i + 1;
     for (; end < lines.length; end++) {
-      if (/^\s*\/\/#repeat\b/.test(lines[end].text)) depth++;
-      else if (/^\s*\/\/#end\b/.test(lines[end].text) && --depth === 0) break;
+      const { text } = lines[end];
+      if (/^\s*\/\/#(repeat|if)\b/.test(text)) depth++;
+      else if (/^\s*\/\/#else\b/.test(text) && depth === 1) middle = end;
+      else if (/^\s*\/\/#end\b/.test(text) && --depth === 0) break;
     }
-    if (depth !== 0) throw new SyntaxError(`${lines[i].file}:${lines[i].line}: //#repeat without //#end`);
-    const bound = (word: string) => {
-      const value = /^\d+$/.test(word) ? Number(word) : constants[word];
-      if (typeof value !== 'number') throw new SyntaxError(`${lines[i].file}:${lines[i].line}: ${word} is no constant`);
-      return value;
-    };
-    const body = lines.slice(i + 1, end);
-    for (let n = bound(match[2]); n < bound(match[3]); n++) {
-      const named = body.map((line) => ({
-        ...line,
-        text: line.text.replace(new RegExp(`\\$${match[1]}\\b`, 'g'), `${n}`),
-      }));
-      out.push(...repeat(named, constants));
+    if (depth !== 0) throw wrong(`//#${match[1]} without //#end`);
+    const words = match[2].split(/\s+/);
+    if (match[1] === 'if') {
+      const chosen = constant(words[0])
+        ? lines.slice(i + 1, middle < 0 ? end : middle)
+        : middle < 0
+          ? []
+          : lines.slice(middle + 1, end);
+      out.push(...expand(chosen, constants));
+    } else {
+      const [name, from, to] = words;
+      const index = new RegExp(`\\$${name}\\b`, 'g');
+      const body = lines.slice(i + 1, end);
+      for (let n = Number(constant(from)); n < Number(constant(to)); n++) {
+        const numbered = body.map((each) => ({ ...each, text: each.text.replace(index, `${n}`) }));
+        out.push(...expand(numbered, constants));
+      }
     }
     i = end;
   }
@@ -159,14 +174,15 @@ export function completeSource(
   constants: Constants,
   aliases: Readonly<Record<string, string>>,
 ): Source {
-  const body = repeat(include(kernel, new Set()), constants);
+  const body = expand(include(kernel, new Set()), constants);
   const directives: Line[] = [];
   const rest: Line[] = [];
   for (const line of body) (/^\s*(enable|requires|diagnostic)\b.*;/.test(line.text) ? directives : rest).push(line);
   const prelude: Line[] = [];
   const generated = (text: string): Line => ({ text, file: `${kernel}.wgsl (constants)`, line: 1 });
   const hasF16 = directives.some((line) => /enable\b.*\bf16\b/.test(line.text));
-  if (!hasF16 && Object.values(constants).includes('f16')) prelude.push(generated('enable f16;'));
+  if (!hasF16 && Object.values(constants).some((value) => typeof value === 'string' && /\bf16\b/.test(value)))
+    prelude.push(generated('enable f16;'));
   prelude.push(...directives);
   for (const [name, value] of Object.entries(constants)) prelude.push(generated(declare(name, value)));
 
