@@ -11,6 +11,12 @@ const OP_SOFTPLUS = 11u;
 const OP_EXP = 12u;
 const OP_ASINH = 13u;
 const OP_SIGMOID = 14u;
+// Slopes: a is dOut, b is x, out = dOut·f'(x).
+const OP_SILU_SLOPE = 20u;
+const OP_SOFTPLUS_SLOPE = 21u;
+const OP_EXP_SLOPE = 22u;
+const OP_ASINH_SLOPE = 23u;
+const OP_SIGMOID_SLOPE = 24u;
 
 struct Params {
   size: u32,
@@ -40,31 +46,35 @@ fn main(
   }
   let row = i / params.columns;
   let column = i - row * params.columns;
-  let target_ = params.outOffset + row * params.outStride + column;
+  let place = params.outOffset + row * params.outStride + column;
   if (OP == OP_FILL) {
-    out[target_] = OUT(params.value);
+    out[place] = OUT(params.value);
     return;
   }
   let x = a[params.aOffset + row * params.aStride + column];
   if (OP == OP_COPY) {
-    out[target_] = OUT(x);
+    out[place] = OUT(x);
     return;
   }
   let u = f32(x);
-  var y: f32;
-  if (OP == OP_ADD || OP == OP_MUL) {
-    let v = f32(b[params.bOffset + row * params.bStride + column]);
-    y = select(u * v, u + v, OP == OP_ADD);
-  } else if (OP == OP_SILU) {
-    y = silu(u);
-  } else if (OP == OP_SOFTPLUS) {
-    y = softplus(u);
-  } else if (OP == OP_EXP) {
-    y = exp(u);
-  } else if (OP == OP_ASINH) {
-    y = asinhStable(u);
-  } else {
-    y = sigmoid(u);
+  var v = 0.0;
+  if (OP == OP_ADD || OP == OP_MUL || OP >= OP_SILU_SLOPE) {
+    v = f32(b[params.bOffset + row * params.bStride + column]);
   }
-  out[target_] = OUT(y);
+  var y = 0.0;
+  switch OP {
+    case OP_ADD: { y = u + v; }
+    case OP_MUL: { y = u * v; }
+    case OP_SILU: { y = silu(u); }
+    case OP_SOFTPLUS: { y = softplus(u); }
+    case OP_EXP: { y = exp(u); }
+    case OP_ASINH: { y = asinhStable(u); }
+    case OP_SIGMOID: { y = sigmoid(u); }
+    case OP_SILU_SLOPE: { y = u * siluSlope(v); }
+    case OP_SOFTPLUS_SLOPE: { y = u * sigmoid(v); }
+    case OP_EXP_SLOPE: { y = u * exp(v); }
+    case OP_ASINH_SLOPE: { y = u * asinhSlope(v); }
+    default: { y = u * sigmoid(v) * sigmoid(-v); }
+  }
+  out[place] = OUT(y);
 }

@@ -37,3 +37,9 @@ fn asinhStable(x: f32) -> f32 {
   let s = m * m;
   return sign(x) * logOnePlus(m + s / (1.0 + sqrt(s + 1.0)));
 }
+
+// 1 / sqrt(x² + 1), whose x² would overflow for large x
+fn asinhSlope(x: f32) -> f32 {
+  let m = abs(x);
+  return select(inverseSqrt(m * m + 1.0), 1.0 / m, m > 1e4);
+}
