@@ -1,27 +1,38 @@
 /** Every kernel of the contract, assembled from the files that implement them. */
-import { EngineError } from '../../errors.js';
 import type { Kernels } from '../../kernels.js';
+import * as attention from './attention.js';
+import * as conv from './conv.js';
 import * as elementwise from './elementwise.js';
+import * as embedding from './embedding.js';
+import * as losses from './losses.js';
+import { matmul } from './matmul.js';
+import * as norm from './norm.js';
 import type { Recorder } from './recorder.js';
+import { columnSum, sumSquares } from './reduce.js';
+import * as scan from './scan/index.js';
 
-/** A module of kernels: functions of the contract's names that take the recorder first. */
+/** The contract with the recorder as first argument: what the modules together must offer. */
 type Implementation = {
-  [K in keyof Kernels]?: (recorder: Recorder, ...args: Parameters<Kernels[K]>) => ReturnType<Kernels[K]>;
+  [K in keyof Kernels]: (recorder: Recorder, ...args: Parameters<Kernels[K]>) => ReturnType<Kernels[K]>;
 };
 
-const modules: Implementation[] = [elementwise];
+const implementation: Omit<Implementation, 'ssd' | 'ssdBackward'> = {
+  ...attention,
+  ...conv,
+  ...elementwise,
+  ...embedding,
+  ...losses,
+  ...norm,
+  ...scan,
+  matmul,
+  columnSum,
+  sumSquares,
+};
 
 export function createKernels(recorder: Recorder): Kernels {
-  const kernels: Record<string, (...args: never[]) => unknown> = {};
-  for (const module of modules) {
-    for (const [name, implementation] of Object.entries(module)) {
-      kernels[name] = (implementation as (...args: unknown[]) => unknown).bind(undefined, recorder);
-    }
-  }
-  return new Proxy(kernels, {
-    get(target, name) {
-      if (typeof name === 'symbol' || name in target) return target[name as string];
-      throw new EngineError({ code: 'KERNEL_MISSING', message: `webgpu has no kernel ${name}` });
-    },
-  }) as unknown as Kernels;
+  const bound = Object.entries(implementation).map(([name, kernel]) => [
+    name,
+    (kernel as (...args: unknown[]) => unknown).bind(undefined, recorder),
+  ]);
+  return Object.fromEntries(bound) as Kernels;
 }
