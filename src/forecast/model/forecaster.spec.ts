@@ -268,6 +268,20 @@ describe('models on disk', () => {
     await loaded.close();
   });
 
+  it('say how they are best asked, and let the caller say otherwise', async () => {
+    const dir = join(folder, 'asked');
+    writeModel(dir, { name: 'mine', config, values: weights() });
+    const file = join(dir, 'config.json');
+    const json = JSON.parse(readFileSync(file, 'utf8'));
+    writeFileSync(file, JSON.stringify({ ...json, inference: { context: 24, flip: true } }));
+    const asked = [request(series(50, 20))];
+    const told = await loadForecaster({ model: dir, backend });
+    const same = new NeuralForecaster(model, { context: 24, flip: true });
+    expect(await told.forecast(asked)).toEqual(await same.forecast(asked));
+    const other = await loadForecaster({ model: dir, backend, context: 1024, flip: false });
+    expect(await other.forecast(asked)).toEqual(await forecaster.forecast(asked));
+  });
+
   it('tell what is wrong with a folder', async () => {
     const load = (model: string) => loadForecaster({ model, backend });
     await expect(load(join(folder, 'nothing'))).rejects.toMatchObject({ code: 'NO_MODEL' });

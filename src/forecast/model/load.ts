@@ -26,6 +26,8 @@ const WEIGHTS = 'model.safetensors';
 const modelFileSchema = z.object({
   name: z.string().min(1),
   config: forecasterConfigSchema,
+  /** How the model is best asked, chosen on held-out training series; a caller's options win. */
+  inference: z.strictObject({ context: z.int().min(1).optional(), flip: z.boolean().optional() }).default({}),
   /** What the training run recorded of itself; read by the model card only. */
   training: z.record(z.string(), z.unknown()).optional(),
 });
@@ -43,11 +45,13 @@ export function loadForecaster(options: LoadOptions = {}): Promise<NeuralForecas
 }
 
 async function load(options: LoadOptions): Promise<NeuralForecaster> {
-  const { name, config, values, digest } = readModel(modelFolder(options.model ?? DEFAULT_MODEL));
+  const { name, config, values, digest, inference } = readModel(modelFolder(options.model ?? DEFAULT_MODEL));
   const own = typeof options.backend === 'object' ? undefined : await openBackend(options.backend);
   const backend = own ?? (options.backend as Backend);
   const model = new ForecasterModel(backend, config, values, name, digest);
-  return new NeuralForecaster(model, options, async () => own?.dispose());
+  const { context, flip, batchTokens } = options;
+  const chosen = { context: context ?? inference.context, flip: flip ?? inference.flip, batchTokens };
+  return new NeuralForecaster(model, chosen, async () => own?.dispose());
 }
 
 /** A model for streaming; free it and dispose of the backend yourself. */
@@ -80,6 +84,7 @@ interface ModelFiles {
   /** In the layout of the configuration's parameters. */
   values: Float32Array;
   digest: string;
+  inference: NeuralForecasterOptions;
 }
 
 function readModel(folder: string): ModelFiles {
@@ -94,7 +99,7 @@ function readModel(folder: string): ModelFiles {
       fix: 'use a folder written by adder train',
     });
   }
-  const { name, config } = parsed.data;
+  const { name, config, inference } = parsed.data;
   const weightsFile = join(folder, WEIGHTS);
   const source = readSafetensorsFile(weightsFile);
   const layout = new ParameterLayout(forecasterParameters(config));
@@ -104,7 +109,7 @@ function readModel(folder: string): ModelFiles {
       return { shape, data: toFloat32(source.read(parameter)) };
     });
     const digest = createHash('sha256').update(readFileSync(weightsFile)).digest('hex').slice(0, 16);
-    return { name, config, values, digest };
+    return { name, config, values, digest, inference };
   } catch (cause) {
     if (!(cause instanceof EngineError)) throw cause;
     throw new AdderError({
