@@ -113,6 +113,12 @@ export class Graph {
     return this.tape.reshape(t, shape);
   }
 
+  /** One row [C] read as every row of `shape` [..., C], without memory of its own. No gradient passes through it. */
+  repeat(t: Tensor, shape: readonly number[]): Tensor {
+    check(!this.tape.wants(t), 'repeat', 'no gradient passes through a repeated row');
+    return this.tape.repeat(t, shape);
+  }
+
   // Dense operations
 
   /** x [..., K] · weightᵀ + bias → [..., N]; weight [N, K]. `residual` [..., N] is added after the activation. */

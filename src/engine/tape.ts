@@ -6,7 +6,7 @@
  */
 import type { Backend } from './backend.js';
 import { EngineError } from './errors.js';
-import { columns, columnsOf, type Tensor } from './tensor.js';
+import { columns, columnsOf, repeatRow, type Tensor } from './tensor.js';
 
 /** One operation to be passed in reverse. */
 interface Node {
@@ -130,6 +130,13 @@ export class Tape {
     const view = { ...t, shape: [...shape] };
     this.views.set(view, this.views.get(t) ?? { root: t, from: 0 });
     if (this.wants(t)) this.differentiable.add(view);
+    return view;
+  }
+
+  /** One row read as every row of `shape`, a constant to the gradient. It keeps the row's memory alive while it is saved. */
+  repeat(t: Tensor, shape: readonly number[]): Tensor {
+    const view = repeatRow(t, shape);
+    this.views.set(view, this.views.get(t) ?? { root: t, from: 0 });
     return view;
   }
 

@@ -6,7 +6,7 @@
  */
 import type { Graph } from '../graph.js';
 import type { Discretisation } from '../kernels.js';
-import { repeatRow, type Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
 import type { ScanOptions, SequenceLayer, StateSpec } from './layer.js';
 import { bias, constant, dtBias, fanIn, normal, type ParameterSpec, s4dReal, type Weights } from './parameters.js';
 
@@ -133,7 +133,7 @@ export class Mamba1Mixer implements SequenceLayer {
     const zero = g.alloc([dInner]);
     g.backend.kernels.fill(zero, 0);
     return {
-      dt: repeatRow(zero, x.shape),
+      dt: g.repeat(zero, x.shape),
       B: g.linear(ones, this.weights('B')),
       C: g.linear(ones, this.weights('C')),
       dtBias: this.weights('dt_bias'),
