@@ -105,7 +105,11 @@ export function weightsOf({ specs }: LayerCase, seed = 1): Map<string, Float32Ar
   );
 }
 
-export function build(backend: Backend, layerCase: LayerCase, weights = weightsOf(layerCase)): Instance {
+export function build(
+  backend: Backend,
+  layerCase: LayerCase,
+  weights: ReadonlyMap<string, ArrayLike<number>> = weightsOf(layerCase),
+): Instance {
   const parameters = uploadParameters(backend, layerCase.specs, weights);
   return { layer: layerCase.make(parameters.lookup), parameters };
 }
