@@ -9,7 +9,6 @@ import {
   type SelectiveShape,
   selectiveDims,
   selectiveShape,
-  unrolled,
 } from './selective-shape.js';
 import { tuning } from './tuning.js';
 
