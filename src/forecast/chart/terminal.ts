@@ -178,7 +178,7 @@ class Canvas {
   private readonly cells: { text: string; layer: Layer; dots: number }[][];
 
   constructor(
-    private readonly columns: number,
+    columns: number,
     private readonly rows: number,
     private readonly unicode: boolean,
     private readonly signs: Signs,
