@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Backend } from '../../engine/backend.js';
 import { createReferenceBackend } from '../../engine/backends/reference/index.js';
+import { createWasmBackend } from '../../engine/backends/wasm/index.js';
 import { Random } from '../../engine/random.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import type { ForecastRequest } from '../forecaster.js';
@@ -248,6 +249,30 @@ describe('StreamingForecaster', () => {
     }
     expect(sizes.size).toBe(1);
     expect(memory.size).toBe(1);
+  });
+});
+
+describe('on the WebAssembly backend', () => {
+  it('forecasts in batch and from a stream as the oracle does', async () => {
+    const wasm = await createWasmBackend();
+    const fast = new ForecasterModel(wasm, config, weights(), 'test', 'abc');
+    const forecasterThere = new NeuralForecaster(fast, {}, () => wasm.dispose());
+    const values = series(90, 30);
+    values.fill(Number.NaN, 40, 45);
+    const asked = [request(values), request(values.slice(0, 17), { horizon: 3, season: 1 })];
+    const expected = await forecaster.forecast(asked);
+    const actual = await forecasterThere.forecast(asked);
+    const stream = new StreamingForecaster(fast, { season: 6, frequency: 'H' });
+    for (const v of values) stream.push(v);
+    const streamed = await stream.forecast(20, [0.1, 0.5, 0.9]);
+    actual.forEach((result, i) => {
+      result.quantiles.forEach((q, k) => {
+        expectClose(q, expected[i]!.quantiles[k]!, 1e-4);
+        if (i === 0) expectClose(streamed.quantiles[k]!, q, 1e-4);
+      });
+    });
+    stream.free();
+    await forecasterThere.close();
   });
 });
 
