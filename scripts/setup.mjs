@@ -100,14 +100,54 @@ function fingerprint() {
   return hash.digest('hex');
 }
 
+/** Builds dist/ unless it is current. */
+export function ensureBuilt(force = false) {
+  const current = () =>
+    existsSync(at('dist', '.stamp')) && readFileSync(at('dist', '.stamp'), 'utf8') === fingerprint();
+  if (!force && current()) return;
+  const unlock = lock();
+  try {
+    // Another build may have finished while this one waited for it.
+    if (force || !current()) build();
+  } finally {
+    unlock();
+  }
+}
+
+/** Keeps two builds of one checkout from writing over each other: waits for the other one, unless it has died. */
+function lock() {
+  const file = at('dist', '.lock');
+  mkdirSync(at('dist'), { recursive: true });
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let waited = false; ; waited = true) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: 'wx' });
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    let owner = 0;
+    try {
+      owner = Number(readFileSync(file, 'utf8'));
+      process.kill(owner, 0);
+      if (!waited) say(`waiting for the build of process ${owner} …`);
+      Atomics.wait(pause, 0, 0, 200);
+    } catch (error) {
+      // ESRCH: its owner is gone. ENOENT: it was unlocked in between. EPERM: it is another user's, and alive.
+      if (error.code === 'ESRCH' || owner === 0) rmSync(file, { force: true });
+      else if (error.code === 'EPERM') Atomics.wait(pause, 0, 0, 200);
+      else if (error.code !== 'ENOENT') throw error;
+    }
+  }
+}
+
 /**
  * Compiles TypeScript to dist/, builds the WebAssembly kernels and copies the WGSL files beside the code that reads them.
  * Type errors are printed; they stop the build only where CI is set, because the emitted JavaScript is complete either way.
  */
-export function ensureBuilt(force = false) {
+function build() {
   const stamp = at('dist', '.stamp');
   const now = fingerprint();
-  if (!force && existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;
   const started = Date.now();
   say('building …');
   rmSync(stamp, { force: true });
