@@ -125,7 +125,9 @@ describe('transitions', () => {
   it('delays by hand', () => {
     const scores = [0, 0, 0.1, 0.9, 0.9, 0.8, 0.6, 0.2];
     expect(delays(scores, labels, 0.5, 1)).toEqual({ onset: [1], offset: [2] });
-    expect(delays(scores, labels, 0.95, 1).onset).toEqual([Number.POSITIVE_INFINITY]);
+    expect(delays(scores, labels, 0.95, 1)).toEqual({ onset: [Number.POSITIVE_INFINITY], offset: [] });
+    // Falls one frame before the label does.
+    expect(delays([0, 0, 0.9, 0.9, 0.1, 0, 0, 0], labels, 0.5, 1).offset).toEqual([-1]);
     expect(delays(scores, labels, 0.5, 4)).toEqual({ onset: [], offset: [] });
     expect(median([3, 1, Number.POSITIVE_INFINITY])).toBe(3);
     expect(median([1, 2])).toBe(1.5);

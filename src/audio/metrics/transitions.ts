@@ -27,33 +27,50 @@ export function changeWithin(labels: Uint8Array, from: 0 | 1, within: number): U
 }
 
 export interface Delays {
-  /** Frames from each labelled change to the first frame that says so; Infinity when none does before the next change. */
+  /** Frames from each labelled onset to the first frame that says speech; Infinity when none does before it ends. */
   onset: number[];
+  /**
+   * Frames from each labelled offset to the frame from which on silence is said; negative when the score fell before the
+   * label did. Offsets of segments that were never found are left out.
+   */
   offset: number[];
 }
 
 /**
- * Delay at every labelled onset and offset for one threshold.
+ * Delay at every labelled onset and offset for one threshold (a score at or above it says speech).
  *
- * An onset at frame i (labels[i−1] = 0, labels[i] = 1) is found by the first score ≥ threshold in its segment; an offset
- * by the first score < threshold in the silence after it. A delay of d means d whole frames passed first. Segments and
- * silences shorter than `minimum` frames are not asked about.
+ * A delay of d means that d whole frames passed first. After an offset the score must stay below for the rest of the
+ * silence, of which at most `settle` frames are looked at. Segments and silences shorter than `minimum` frames are not
+ * asked about.
  */
-export function delays(scores: ArrayLike<number>, labels: Uint8Array, threshold: number, minimum = 10): Delays {
+export function delays(
+  scores: ArrayLike<number>,
+  labels: Uint8Array,
+  threshold: number,
+  minimum = 10,
+  settle = 100,
+): Delays {
   const out: Delays = { onset: [], offset: [] };
-  for (let i = 1; i < labels.length; i++) {
+  const endOf = (from: number) => {
+    let end = from;
+    while (end < labels.length && labels[end] === labels[from]) end++;
+    return end;
+  };
+  for (let i = 1, start = 0; i < labels.length; i++) {
     if (labels[i] === labels[i - 1]) continue;
-    let end = i;
-    while (end < labels.length && labels[end] === labels[i]) end++;
-    if (end - i < minimum) continue;
-    const speech = labels[i] === 1;
-    let found = Number.POSITIVE_INFINITY;
-    for (let j = i; j < end; j++) {
-      if (scores[j] >= threshold !== speech) continue;
-      found = j - i;
-      break;
+    const end = endOf(i);
+    if (end - i >= minimum) {
+      if (labels[i] === 1) {
+        let j = i;
+        while (j < end && scores[j] < threshold) j++;
+        out.onset.push(j < end ? j - i : Number.POSITIVE_INFINITY);
+      } else {
+        let last = Math.min(end, i + settle) - 1;
+        while (last >= start && scores[last] < threshold) last--;
+        if (last >= start) out.offset.push(last + 1 - i);
+      }
     }
-    (speech ? out.onset : out.offset).push(found);
+    start = i;
   }
   return out;
 }
