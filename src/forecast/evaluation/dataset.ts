@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
 import { z } from 'zod';
 import { AdderError } from '../../platform/errors.js';
+import { defaultSeason } from '../time/frequency.js';
 
 const specSchema = z.object({
   suite: z.string().default('tasks'),
@@ -37,6 +38,7 @@ export interface DatasetSeries {
   id: string;
   /** As the file says it; `other` stands for unknown. */
   frequency: string | undefined;
+  /** As the file says it, else the usual one of the frequency. */
   season: number;
   /** NaN = missing. */
   values: Float64Array;
@@ -131,9 +133,18 @@ function parseSeries(row: string): DatasetSeries {
   return {
     id,
     frequency: freq === 'other' ? undefined : freq,
-    season: Math.max(1, Math.round(seasonality ?? 1)),
+    season: Math.max(1, Math.round(seasonality ?? usualSeason(freq))),
     values,
   };
+}
+
+/** The usual season of a frequency; 1 for spellings that are none, such as `other`. */
+function usualSeason(frequency: string): number {
+  try {
+    return defaultSeason(frequency);
+  } catch {
+    return 1;
+  }
 }
 
 /**

@@ -46,6 +46,12 @@ describe('readDataset', () => {
     expect(await readDataset(dir, 'dev', 'plain')).toHaveLength(1);
   });
 
+  it('takes the usual season where the file names none', async () => {
+    const lines = ['H', 'other', 'M'].map((freq, id) => JSON.stringify({ id, freq, target: [1, null, 3] }));
+    await writeFile(join(dir, 'dev', 'seasonless.ndjson'), lines.join('\n'));
+    expect((await readDataset(dir, 'dev', 'seasonless')).map((one) => one.season)).toEqual([24, 1, 12]);
+  });
+
   it('names what is wrong', async () => {
     await expect(readDataset(dir, 'dev', 'none')).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(readDataset(dir, 'dev', 'torn')).rejects.toMatchObject({ code: 'BAD_DATASET' });
