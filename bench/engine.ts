@@ -3,6 +3,7 @@ import type { Backend } from '../src/engine/backend.js';
 import { createWasmBackend } from '../src/engine/backends/wasm/index.js';
 import { createWebgpuBackend } from '../src/engine/backends/webgpu/index.js';
 import { AdderError } from '../src/platform/errors.js';
+import { matmulRows, selectiveScanRows, ssdRows } from './gpu/kernels.js';
 import { blockRows, decodeRows, lengthRows, positionRows, recomputeRows } from './gpu/model.js';
 import type { SuiteOptions } from './main.js';
 import { publish, type Row, report } from './measure.js';
@@ -12,6 +13,9 @@ type Part = (backend: Backend) => Promise<Row[]>;
 const powers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => 2 ** (from + i));
 
 const GPU_PARTS: Record<string, Part> = {
+  matmul: (backend) => matmulRows(backend, true),
+  scan: (backend) => selectiveScanRows(backend),
+  ssd: (backend) => ssdRows(backend, ['f32', 'f16']),
   block: (backend) => blockRows(backend, ['f16', 'f32']),
   decode: (backend) => decodeRows(backend, [1, 64]),
   length: (backend) => lengthRows(backend, powers(10, 18), 'f16'),
