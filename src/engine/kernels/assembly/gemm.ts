@@ -137,7 +137,7 @@ function packInput(dst: usize, src: usize, stride: usize, transposed: bool, rows
 }
 
 /** tile[MR][NR] = panel a [K][MR] · panel b [K][NR]. */
-function multiplyPanels(a: usize, b: usize, K: i32, tile: usize): void {
+export function multiplyPanels(a: usize, b: usize, K: i32, tile: usize): void {
   let c00 = f32x4.splat(0);
   let c01 = f32x4.splat(0);
   let c10 = f32x4.splat(0);

@@ -20,7 +20,7 @@ function gatherInput(cmd: usize, scratch: usize, M: i32, K: i32): usize {
 }
 
 /** Dot products of one row with four rows of b. */
-function dot4(x: usize, b0: usize, b1: usize, b2: usize, b3: usize, K: i32): v128 {
+export function dot4(x: usize, b0: usize, b1: usize, b2: usize, b3: usize, K: i32): v128 {
   let s0 = f32x4.splat(0);
   let s1 = f32x4.splat(0);
   let s2 = f32x4.splat(0);

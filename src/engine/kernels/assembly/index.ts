@@ -12,6 +12,15 @@ import { selectiveScan } from './selective-scan';
 import { ssd, ssdStep } from './ssd';
 import { close, isQuitting, join, leave, nextUnits, offer, scratchOf, waitForOffer } from './threads';
 
+/**
+ * Not for calling from outside: an exported function is not inlined into its only caller, and these hot loops need the
+ * registers for themselves (inlined, the matrix product runs at half the speed).
+ */
+export { multiplyPanels } from './gemm';
+export { dot4 } from './gemv';
+export { eulerBlock } from './selective-scan';
+export { chunkBlock } from './ssd';
+
 function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
   switch (load<i32>(cmd)) {
     case Op.Fill:

@@ -156,7 +156,7 @@ function packChunk(packed: usize, B: usize, bStride: usize, C: usize, cStride: u
 }
 
 /** One channel and 16 states over the chunk; y of the block is added to ys if `add`. */
-function eulerBlock(
+export function eulerBlock(
   state: usize,
   rate: usize,
   step: usize,

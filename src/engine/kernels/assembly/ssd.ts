@@ -197,7 +197,7 @@ function chunkPair(
 }
 
 /** The hot loop: S[2][16] in registers over all tokens of the chunk. */
-function chunkBlock(state: usize, stateRow: usize, weights: usize, packed: usize, lanes: usize, count: i32): void {
+export function chunkBlock(state: usize, stateRow: usize, weights: usize, packed: usize, lanes: usize, count: i32): void {
   const second = state + stateRow;
   let s00 = v128.load(state);
   let s01 = v128.load(state, 16);
