@@ -31,7 +31,7 @@ export interface PolicyResult extends Policy {
 
 export const STEP = 0.1;
 const DELAYS = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
-const TIMEOUTS = [1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5];
+const TIMEOUTS = [1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5];
 
 /** Silences that count, by eot-bench's rules. */
 export function countsAsSpan(span: { kind: 'eot' | 'hold'; seconds: number }): boolean {
