@@ -104,7 +104,12 @@ const spread = (length: number, count: number) =>
   [...new Set(Array.from({ length: count }, (_, i) => Math.floor((i * length) / count)))].filter((i) => i < length);
 
 onEveryBackend('gradients of layer', (backend) => {
-  if (!backend.trains) return;
+  if (!backend.trains) {
+    it('is refused where the backend does not train', () => {
+      expect(() => new Graph(backend, { train: true })).toThrow(expect.objectContaining({ code: 'NO_TRAINING' }));
+    });
+    return;
+  }
   for (const layerCase of layerCases) {
     it(layerCase.name, async () => {
       const inputs = inputsOf(layerCase, 3);
