@@ -14,14 +14,14 @@ interface Layout {
   /** Column of dt, and index into dtBias, of channel c. */
   dtIndex(c: number): number;
   aIndex(c: number, n: number): number;
-  /** Column of B and C. */
-  bIndex(c: number, n: number): number;
+  /** Column of B and C for the first state of channel c. */
+  bStart(c: number): number;
   skipIndex(c: number): number;
 }
 
 function mamba1Layout(args: { B: Tensor }): Layout {
   const dState = columnsOf(args.B);
-  return { dState, dtIndex: (c) => c, aIndex: (c, n) => c * dState + n, bIndex: (_, n) => n, skipIndex: (c) => c };
+  return { dState, dtIndex: (c) => c, aIndex: (c, n) => c * dState + n, bStart: () => 0, skipIndex: (c) => c };
 }
 
 function mamba2Layout(args: { x: Tensor; B: Tensor; nHeads: number; nGroups: number }): Layout {
@@ -29,7 +29,7 @@ function mamba2Layout(args: { x: Tensor; B: Tensor; nHeads: number; nGroups: num
   const headDim = columnsOf(args.x) / args.nHeads;
   const head = (c: number) => Math.floor(c / headDim);
   const group = (c: number) => Math.floor(head(c) / (args.nHeads / args.nGroups));
-  return { dState, dtIndex: head, aIndex: head, bIndex: (c, n) => group(c) * dState + n, skipIndex: head };
+  return { dState, dtIndex: head, aIndex: head, bStart: (c) => group(c) * dState, skipIndex: head };
 }
 
 type Forward = Omit<SelectiveScanArgs, 'checkpoints'>;
@@ -46,6 +46,14 @@ function stepSize({ dt, dtBias, dtLimit }: Inputs, row: number, index: number): 
   return { dt: value, derivative: sigmoid(raw) };
 }
 
+/** A = −exp(aLog) of every state of channel c: the same at every step. */
+function decays(aLog: Tensor, layout: Layout, c: number): Float64Array {
+  return Float64Array.from(
+    { length: layout.dState },
+    (_, n) => -Math.exp(floats(aLog)[aLog.offset + layout.aIndex(c, n)]),
+  );
+}
+
 function forward(args: Forward, layout: Layout): void {
   const { out, x, B, C, aLog, skip, z, state, lengths } = args;
   const [batch, length, dInner] = x.shape;
@@ -53,6 +61,9 @@ function forward(args: Forward, layout: Layout): void {
   for (let b = 0; b < batch; b++) {
     const real = lengthOf(lengths, b, length);
     for (let c = 0; c < dInner; c++) {
+      const rates = decays(aLog, layout, c);
+      const from = layout.bStart(c);
+      const dtAt = layout.dtIndex(c);
       const stateAt = (b * dInner + c) * dState + (state?.offset ?? 0);
       const h = state ? floats(state).slice(stateAt, stateAt + dState) : new Float64Array(dState);
       for (let t = 0; t < length; t++) {
@@ -62,13 +73,13 @@ function forward(args: Forward, layout: Layout): void {
           continue;
         }
         const u = floats(x)[at(x, row) + c];
-        const { dt } = stepSize(args, row, layout.dtIndex(c));
+        const { dt } = stepSize(args, row, dtAt);
         let y = skip ? floats(skip)[skip.offset + layout.skipIndex(c)] * u : 0;
         for (let n = 0; n < dState; n++) {
-          const A = -Math.exp(floats(aLog)[aLog.offset + layout.aIndex(c, n)]);
+          const A = rates[n];
           const input = args.discretisation === 'zoh' ? Math.expm1(dt * A) / A : dt;
-          h[n] = Math.exp(dt * A) * h[n] + input * floats(B)[at(B, row) + layout.bIndex(c, n)] * u;
-          y += floats(C)[at(C, row) + layout.bIndex(c, n)] * h[n];
+          h[n] = Math.exp(dt * A) * h[n] + input * floats(B)[at(B, row) + from + n] * u;
+          y += floats(C)[at(C, row) + from + n] * h[n];
         }
         floats(out)[at(out, row) + c] = z ? y * silu(floats(z)[at(z, row) + c]) : y;
       }
@@ -85,17 +96,19 @@ function backward(args: Backward, layout: Layout): void {
   for (let b = 0; b < batch; b++) {
     const real = lengthOf(lengths, b, length);
     for (let c = 0; c < dInner; c++) {
+      const rates = decays(aLog, layout, c);
+      const from = layout.bStart(c);
+      const dtAt = layout.dtIndex(c);
       // States before every step, kept because this is the oracle; real backends recompute them.
       const h = new Float64Array((real + 1) * dState);
       for (let t = 0; t < real; t++) {
         const row = b * length + t;
-        const { dt } = stepSize(args, row, layout.dtIndex(c));
+        const { dt } = stepSize(args, row, dtAt);
         for (let n = 0; n < dState; n++) {
-          const A = -Math.exp(floats(aLog)[aLog.offset + layout.aIndex(c, n)]);
+          const A = rates[n];
           const input = args.discretisation === 'zoh' ? Math.expm1(dt * A) / A : dt;
           h[(t + 1) * dState + n] =
-            Math.exp(dt * A) * h[t * dState + n] +
-            input * floats(B)[at(B, row) + layout.bIndex(c, n)] * floats(x)[at(x, row) + c];
+            Math.exp(dt * A) * h[t * dState + n] + input * floats(B)[at(B, row) + from + n] * floats(x)[at(x, row) + c];
         }
       }
       const carry = new Float64Array(dState);
@@ -103,12 +116,12 @@ function backward(args: Backward, layout: Layout): void {
       for (let t = real - 1; t >= 0; t--) {
         const row = b * length + t;
         const u = floats(x)[at(x, row) + c];
-        const { dt, derivative } = stepSize(args, row, layout.dtIndex(c));
+        const { dt, derivative } = stepSize(args, row, dtAt);
         let dY = floats(dOut)[at(dOut, row) + c];
         if (z) {
           let y = skip ? floats(skip)[skipAt] * u : 0;
           for (let n = 0; n < dState; n++) {
-            y += floats(C)[at(C, row) + layout.bIndex(c, n)] * h[(t + 1) * dState + n];
+            y += floats(C)[at(C, row) + from + n] * h[(t + 1) * dState + n];
           }
           const gate = floats(z)[at(z, row) + c];
           if (dZ) floats(dZ)[at(dZ, row) + c] = dY * y * siluDerivative(gate);
@@ -118,26 +131,25 @@ function backward(args: Backward, layout: Layout): void {
         if (dSkip) floats(dSkip)[dSkip.offset + layout.skipIndex(c)] += dY * u;
         let dStep = 0;
         for (let n = 0; n < dState; n++) {
-          const aAt = aLog.offset + layout.aIndex(c, n);
-          const A = -Math.exp(floats(aLog)[aAt]);
+          const A = rates[n];
           const a = Math.exp(dt * A);
           const zoh = args.discretisation === 'zoh';
           const input = zoh ? Math.expm1(dt * A) / A : dt;
-          const bValue = floats(B)[at(B, row) + layout.bIndex(c, n)];
-          const dH = dY * floats(C)[at(C, row) + layout.bIndex(c, n)] + carry[n];
+          const bValue = floats(B)[at(B, row) + from + n];
+          const dH = dY * floats(C)[at(C, row) + from + n] + carry[n];
           const dInput = dH * bValue * u;
           const dA =
             dH * h[t * dState + n] * dt * a + (zoh ? (dInput * (dt * a * A - Math.expm1(dt * A))) / (A * A) : 0);
-          floats(dC)[at(dC, row) + layout.bIndex(c, n)] += dY * h[(t + 1) * dState + n];
-          floats(dB)[at(dB, row) + layout.bIndex(c, n)] += dH * input * u;
+          floats(dC)[at(dC, row) + from + n] += dY * h[(t + 1) * dState + n];
+          floats(dB)[at(dB, row) + from + n] += dH * input * u;
           floats(dALog)[dALog.offset + layout.aIndex(c, n)] += dA * A;
           dU += dH * input * bValue;
           dStep += dH * h[t * dState + n] * a * A + dInput * (zoh ? a : 1);
           carry[n] = a * dH;
         }
         floats(dX)[at(dX, row) + c] = dU;
-        floats(dDt)[at(dDt, row) + layout.dtIndex(c)] += dStep * derivative;
-        if (dDtBias) floats(dDtBias)[dDtBias.offset + layout.dtIndex(c)] += dStep * derivative;
+        floats(dDt)[at(dDt, row) + dtAt] += dStep * derivative;
+        if (dDtBias) floats(dDtBias)[dDtBias.offset + dtAt] += dStep * derivative;
       }
     }
   }
