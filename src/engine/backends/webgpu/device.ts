@@ -41,7 +41,7 @@ export interface GpuDevice {
   readonly f16: boolean;
   readonly subgroups: boolean;
   readonly timestamps: boolean;
-  /** Whether f16 × f16 → f32 matrices of 16 × 16 × 16 are offered. */
+  /** Whether subgroups of 32 multiply f16 matrices of 16 × 16 × 16 into f32. */
   readonly subgroupMatrix: boolean;
   /** Smallest and largest subgroup; 0 where unknown. */
   readonly subgroupSize: readonly [number, number];
@@ -151,7 +151,8 @@ export async function openDevice(choice: AdapterChoice): Promise<GpuDevice | und
     f16: device.features.has('shader-f16'),
     subgroups: device.features.has('subgroups'),
     timestamps: device.features.has('timestamp-query'),
-    subgroupMatrix: subgroupMatrix && device.features.has('shader-f16'),
+    subgroupMatrix:
+      subgroupMatrix && device.features.has('shader-f16') && info.subgroupMinSize === 32 && info.subgroupMaxSize === 32,
     subgroupSize: [info.subgroupMinSize ?? 0, info.subgroupMaxSize ?? 0],
     limits: device.limits,
   });

@@ -71,19 +71,27 @@ export function splitsFor(tiles: number, K: number): number {
 }
 
 function tiled(recorder: Recorder, args: MatmulArgs, M: number, N: number, K: number): void {
+  const tiles = Math.ceil(M / 128) * Math.ceil(N / 128);
+  const large = M > 64 && N > 64 && tiles * splitsFor(tiles, K) >= BUSY / 4;
+  launchTiled(recorder, args, { M, N, K }, large ? 128 : 64, TILE_K);
+}
+
+/** Launches the f32 product with a tile of `tile` × `tile` × `depth`; 64 or 128, and a depth of 4 to 32. */
+export function launchTiled(
+  recorder: Recorder,
+  args: MatmulArgs,
+  { M, N, K }: { M: number; N: number; K: number },
+  tile: 64 | 128,
+  tileK: number,
+): void {
   const { a, b, transposeA = false, transposeB = false } = args;
-  const largeTiles = Math.ceil(M / 128) * Math.ceil(N / 128);
-  const splits128 = splitsFor(largeTiles, K);
-  const tile = M > 64 && N > 64 && largeTiles * splits128 >= BUSY / 4 ? 128 : 64;
-  const tiles = Math.ceil(M / tile) * Math.ceil(N / tile);
-  const splits = splitsFor(tiles, K);
+  const splits = splitsFor(Math.ceil(M / tile) * Math.ceil(N / tile), K);
   // A buffer that is read and written through one binding has one element type.
-  const shared = (t: Tensor) => t.storage === args.out.storage;
-  const quadIn = isQuad(a) && isQuad(b) && !shared(a) && !shared(b);
+  const quadIn = [a, b].every((t) => isQuad(t) && t.storage !== args.out.storage);
   const constants: Constants = {
     TILE_M: tile,
     TILE_N: tile,
-    TILE_K,
+    TILE_K: tileK,
     STRIPS_M: tile / 64,
     STRIPS_N: tile / 64,
     TRANS_A: transposeA,
@@ -92,7 +100,7 @@ function tiled(recorder: Recorder, args: MatmulArgs, M: number, N: number, K: nu
     A: elementType(a.dtype, quadIn),
     B: elementType(b.dtype, quadIn),
   };
-  const depth = Math.ceil(K / splits / TILE_K) * TILE_K;
+  const depth = Math.ceil(K / splits / tileK) * tileK;
   launchProduct(recorder, args, { kernel: 'matmul', constants, tile: [tile, tile], splits, depth, M, N, K });
 }
 
@@ -163,17 +171,34 @@ function needsScalars({ out, a, b, bias }: MatmulArgs): boolean {
   return [a, b, bias].some((t) => t?.storage === out.storage);
 }
 
+/** Rows and columns a group makes, and threads of a group; see matmul-gemv.wgsl. */
+export interface GemvShape {
+  rows: number;
+  cols: number;
+  lanes: number;
+}
+
 function gemv(recorder: Recorder, args: MatmulArgs, M: number, N: number, K: number): void {
-  const { out, a, b, bias, residual } = args;
   const rows = M >= 5 ? 8 : M >= 3 ? 4 : M;
   const cols = M > 8 ? 4 : rows >= 4 ? 2 : 1;
   // A group reads four elements a lane and step; short rows need few lanes.
   const lanes = K >= 128 ? 32 : K >= 32 ? 8 : 4;
+  launchGemv(recorder, args, { M, N, K }, { rows, cols, lanes });
+}
+
+/** Launches the product of few rows with a given shape of its groups. */
+export function launchGemv(
+  recorder: Recorder,
+  args: MatmulArgs,
+  { M, N, K }: { M: number; N: number; K: number },
+  { rows, cols, lanes }: GemvShape,
+): void {
+  const { out, a, b, bias, residual } = args;
   const vec = isQuad(a) && isQuad(b) && a.storage !== out.storage && b.storage !== out.storage;
   const perWorkgroup = (128 / lanes) * cols;
   recorder.dispatch({
     kernel: 'matmul-gemv',
-    label: `gemv ${M}×${N}×${K}`,
+    label: `matmul-gemv ${M}×${N}×${K}`,
     constants: {
       ROWS: rows,
       COLS: cols,

@@ -149,7 +149,8 @@ function expand(lines: Line[], constants: Constants): Line[] {
       out.push(...expand(chosen, constants));
     } else {
       const [name, from, to] = words;
-      const index = new RegExp(`\\$${name}\\b`, 'g');
+      // A digit may follow: another loop's number that was filled in before.
+      const index = new RegExp(`\\$${name}(?![A-Za-z_])`, 'g');
       const body = lines.slice(i + 1, end);
       for (let n = Number(constant(from)); n < Number(constant(to)); n++) {
         const numbered = body.map((each) => ({ ...each, text: each.text.replace(index, `${n}`) }));
