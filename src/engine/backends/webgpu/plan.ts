@@ -108,12 +108,12 @@ export class RecordedPlan<T> implements Plan<T> {
   }
 
   /**
-   * Runs the plan once with a time stamp around every launch and sums the times by kernel. Launches are serialised, so
-   * the total exceeds that of `run` by the overlap a pass would allow.
+   * Runs the plan once with a time stamp around every launch: milliseconds of each, in order. Launches are serialised, so
+   * their total exceeds the time of `run` by the overlap a pass would allow.
    *
    * @throws EngineError `NO_TIMESTAMPS` where the adapter has none.
    */
-  async profile(): Promise<ProfileRow[]> {
+  async timings(): Promise<{ kernel: string; ms: number }[]> {
     this.assertAlive();
     const { device, timestamps } = this.host.gpu;
     if (!timestamps) {
@@ -124,8 +124,9 @@ export class RecordedPlan<T> implements Plan<T> {
       });
     }
     this.host.flush();
-    const rows = new Map<string, { launches: number; ms: number }>();
     const { QUERY_RESOLVE, COPY_SRC } = flags.GPUBufferUsage;
+    const launches: { kernel: string; ms: number }[] = [];
+    // A query set holds 4096 stamps.
     const most = 2048;
     for (let start = 0; start < this.encoded.length; start += most) {
       const part = this.encoded.slice(start, start + most);
@@ -146,12 +147,20 @@ export class RecordedPlan<T> implements Plan<T> {
       buffer.destroy();
       querySet.destroy();
       for (let i = 0; i < part.length; i++) {
-        const kernel = this.labels[start + i];
-        const row = rows.get(kernel) ?? { launches: 0, ms: 0 };
-        row.launches++;
-        row.ms += Number(times[2 * i + 1] - times[2 * i]) / 1e6;
-        rows.set(kernel, row);
+        launches.push({ kernel: this.labels[start + i], ms: Number(times[2 * i + 1] - times[2 * i]) / 1e6 });
       }
+    }
+    return launches;
+  }
+
+  /** The sums of `timings` by kernel, the most expensive first. */
+  async profile(): Promise<ProfileRow[]> {
+    const rows = new Map<string, { launches: number; ms: number }>();
+    for (const { kernel, ms } of await this.timings()) {
+      const row = rows.get(kernel) ?? { launches: 0, ms: 0 };
+      row.launches++;
+      row.ms += ms;
+      rows.set(kernel, row);
     }
     return [...rows].map(([kernel, row]) => ({ kernel, ...row })).sort((a, b) => b.ms - a.ms);
   }
