@@ -1,0 +1,97 @@
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { Logger } from 'pino';
+import { ChildEngine } from '../forecast/rest/child-engine.js';
+import { ForecastService } from '../forecast/rest/forecast-service.js';
+import type { Config } from '../platform/config.js';
+import { AdderError } from '../platform/errors.js';
+import { HttpMetrics } from '../platform/rest/http-metrics.js';
+import { Readiness } from '../platform/rest/readiness.js';
+import { Database } from '../store/database.js';
+import { PointReader } from '../store/point-reader.js';
+import { PointWriter } from '../store/points.js';
+import { SeriesStore } from '../store/series.js';
+import { createApp } from './app.js';
+import { ApiKeys } from './auth/api-keys.js';
+import { isLoopback } from './auth/authenticate.js';
+import type { ApiContext } from './context.js';
+import { OpenApiHolder } from './docs.controller.js';
+import { openApiDocument } from './openapi.js';
+import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes } from './routes.js';
+
+/** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
+export class ApiProcess {
+  private constructor(
+    readonly app: NestFastifyApplication,
+    readonly address: string,
+    private readonly api: ApiContext,
+  ) {}
+
+  /** Throws AdderErrors: those of the database, and `NO_KEYS` where it would listen to the network without any key. */
+  static async start(config: Config, databaseUrl: string, log: Logger): Promise<ApiProcess> {
+    const database = await Database.open({
+      url: databaseUrl,
+      poolSize: config.databasePool,
+      onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
+    });
+    const engine = new ChildEngine(config, log);
+    try {
+      const keys = new ApiKeys(database);
+      if (!isLoopback(config.server.host) && !(await keys.any())) throw noKeys(config.server.host);
+      const api: ApiContext = {
+        config,
+        log,
+        database,
+        keys,
+        engine,
+        forecasts: new ForecastService(engine),
+        series: new SeriesStore(database),
+        points: new PointWriter(database),
+        reader: new PointReader(database),
+        readiness: new Readiness(engine, database, log),
+      };
+      const holder = new OpenApiHolder();
+      const metrics = new HttpMetrics();
+      const app = await createApp(api, {
+        controllers: CONTROLLERS,
+        dialects: DIALECTS,
+        open: isOpenPath,
+        takesBytes,
+        metrics,
+        providers: [
+          { provide: OpenApiHolder, useValue: holder },
+          { provide: HttpMetrics, useValue: metrics },
+        ],
+      });
+      holder.document = openApiDocument(app);
+      await app.listen(config.server.port, config.server.host);
+      api.readiness.start();
+      const { port } = app.getHttpServer().address() as { port: number };
+      const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
+      return new ApiProcess(app, `http://${host}:${port}`, api);
+    } catch (error) {
+      await engine.close();
+      await database.close();
+      throw error;
+    }
+  }
+
+  /** Refuses new requests, lets running ones finish for as long as is configured, then closes everything. */
+  async stop(): Promise<void> {
+    const { readiness, config, engine, database } = this.api;
+    readiness.stop();
+    const server = this.app.getHttpServer();
+    const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
+    await this.app.close();
+    clearTimeout(timer);
+    await engine.close();
+    await database.close();
+  }
+}
+
+const noKeys = (host: string) =>
+  new AdderError({
+    code: 'NO_KEYS',
+    message: `HOST=${host} would open this service to the network, and no API key exists`,
+    where: { field: 'HOST' },
+    fix: 'start it on 127.0.0.1, create a key with POST /v1/keys, then start it again',
+  });

@@ -1,0 +1,118 @@
+import 'reflect-metadata';
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { Module, type Provider, type Type } from '@nestjs/common';
+import { NestFactory, Reflector } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { HttpMetrics } from '../platform/rest/http-metrics.js';
+import { AuthGuard } from './auth/auth-guard.js';
+import { Authenticator } from './auth/authenticate.js';
+import { callerFrom, rememberCaller } from './auth/caller.js';
+import { RateLimiter } from './auth/rate-limit.js';
+import { BodyThreads } from './body/body-threads.js';
+import { readBody } from './body/read-body.js';
+import { API, type ApiContext } from './context.js';
+import type { ErrorDialect } from './dialect.js';
+import { nestLogger } from './logger.js';
+import { ProblemFilter } from './problem-filter.js';
+import { RequestError } from './request-error.js';
+import { validationPipe } from './validation.js';
+
+export interface AppParts {
+  controllers: Type[];
+  dialects: ErrorDialect[];
+  metrics: HttpMetrics;
+  providers: Provider[];
+  /** Paths that are served without a key. */
+  open: (path: string) => boolean;
+  /** Paths that take other bodies than JSON. */
+  takesBytes: (path: string) => boolean;
+}
+
+/** Longest that a client may take to send its headers, and its body. */
+const HEADERS_MS = 20_000;
+const REQUEST_MS = 300_000;
+
+/** The HTTP application, not yet listening. */
+export async function createApp(api: ApiContext, parts: AppParts): Promise<NestFastifyApplication> {
+  const adapter = new FastifyAdapter({
+    genReqId: (request: IncomingMessage) => requestId(request.headers['x-request-id']),
+    bodyLimit: api.config.limits.bodyBytes,
+    routerOptions: { maxParamLength: 1024 },
+    requestTimeout: REQUEST_MS,
+    forceCloseConnections: 'idle',
+    trustProxy: false,
+  });
+  class ApiModule {}
+  Module({ controllers: parts.controllers, providers: [{ provide: API, useValue: api }, ...parts.providers] })(
+    ApiModule,
+  );
+  const app = await NestFactory.create<NestFastifyApplication>(ApiModule, adapter, {
+    logger: nestLogger(api.log),
+    bodyParser: false,
+    abortOnError: false,
+  });
+  const filter = new ProblemFilter(api.log, parts.dialects);
+  app.useGlobalFilters(filter);
+  app.useGlobalPipes(validationPipe());
+  app.useGlobalGuards(new AuthGuard(new Reflector()));
+  const server = adapter.getInstance();
+  adapter.getHttpServer().headersTimeout = HEADERS_MS;
+
+  const threads = new BodyThreads();
+  server.addHook('onClose', () => threads.close());
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', (request: FastifyRequest, payload: NodeJS.ReadableStream) =>
+    readBody(request.headers, payload as never, bodyLimit(request, api), threads),
+  );
+  // Fastify would take a body with GET and DELETE for JSON by default; these routes have none.
+  const authenticator = new Authenticator(api.keys, new RateLimiter(api.database), api.config);
+  server.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
+    reply.header('x-request-id', request.id);
+    reply.header('x-content-type-options', 'nosniff');
+    reply.header('cache-control', 'no-store');
+    parts.metrics.begin(request);
+    if (!parts.open(request.url.split('?', 1)[0]!)) rememberCaller(request, await authenticator.authenticate(request));
+  });
+  server.addHook('preValidation', async (request: FastifyRequest) => {
+    if (Buffer.isBuffer(request.body) && !parts.takesBytes(request.url.split('?', 1)[0]!)) throw notJson();
+  });
+  server.addHook('onResponse', async (request: FastifyRequest, reply: FastifyReply) => {
+    const ms = parts.metrics.end(request, reply);
+    const path = request.url.split('?', 1)[0];
+    const owner = callerFrom(request)?.key?.prefix;
+    api.log.info(
+      {
+        requestId: request.id,
+        method: request.method,
+        path,
+        status: reply.statusCode,
+        ms,
+        ...(owner ? { key: owner } : {}),
+      },
+      'request',
+    );
+  });
+  await app.init();
+  return app;
+}
+
+function bodyLimit(request: FastifyRequest, { config }: ApiContext): number {
+  const own = callerFrom(request)?.key?.limits.bodyMb;
+  return Math.min(config.limits.bodyBytes, own === undefined ? Number.POSITIVE_INFINITY : own * 2 ** 20);
+}
+
+const notJson = () =>
+  new RequestError({
+    status: 415,
+    code: 'UNSUPPORTED_MEDIA',
+    message: 'this takes JSON',
+    where: { field: 'content-type' },
+    fix: 'send JSON with Content-Type: application/json',
+  });
+
+/** The client's id if it is a sane one, so that its logs and ours can be joined. */
+function requestId(header: string | string[] | undefined): string {
+  return typeof header === 'string' && /^[\w.:-]{1,128}$/.test(header) ? header : randomUUID();
+}

@@ -1,0 +1,15 @@
+import { problemOf } from './problem.js';
+import type { RequestError } from './request-error.js';
+
+/** How the errors of one protocol are written. */
+export interface ErrorDialect {
+  claims(path: string): boolean;
+  contentType: string;
+  body(error: RequestError, requestId: string): unknown;
+}
+
+export const PROBLEM_DIALECT: ErrorDialect = {
+  claims: () => true,
+  contentType: 'application/problem+json; charset=utf-8',
+  body: problemOf,
+};

@@ -1,0 +1,37 @@
+import type { Type } from '@nestjs/common';
+import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
+import { BacktestsController } from '../forecast/rest/backtests.controller.js';
+import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
+import { HealthController } from '../platform/rest/health.controller.js';
+import { KeysController } from '../platform/rest/keys.controller.js';
+import { MetricsController } from '../platform/rest/metrics.controller.js';
+import { ModelsController } from '../platform/rest/models.controller.js';
+import type { ErrorDialect } from './dialect.js';
+import { DocsController } from './docs.controller.js';
+
+/** Every door of the API process. */
+export const CONTROLLERS: Type[] = [
+  ForecastsController,
+  AnomaliesController,
+  BacktestsController,
+  ModelsController,
+  KeysController,
+  HealthController,
+  MetricsController,
+  DocsController,
+];
+
+/** Protocols whose errors look different from ours. */
+export const DIALECTS: ErrorDialect[] = [];
+
+/** Paths that are answered without a key: what load balancers, Prometheus and readers of the documentation ask for. */
+export function isOpenPath(path: string): boolean {
+  return /^\/(health\/(live|ready)|metrics|docs(\/[\w.-]+)?)$/.test(path);
+}
+
+/** Paths that take CSV, NDJSON or binary tensors beside JSON. */
+export function takesBytes(path: string): boolean {
+  return (
+    /^\/v1\/(points|series\/[^/]+\/points)$/.test(path) || /^\/v2\/models\/[^/]+(\/versions\/[^/]+)?\/infer$/.test(path)
+  );
+}

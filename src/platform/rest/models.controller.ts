@@ -1,0 +1,41 @@
+import { Controller, Get, Param } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { type Caller, From, Needs } from '../../http/auth/caller.js';
+import { type ApiContext, InjectApi } from '../../http/context.js';
+import { ModelStore } from '../../store/models.js';
+import { type CatalogueEntry, catalogue, requireModel } from './model-catalogue.js';
+
+@ApiTags('models')
+@Needs('forecast')
+@Controller('v1/models')
+export class ModelsController {
+  constructor(@InjectApi() private readonly api: ApiContext) {}
+
+  @Get()
+  @ApiOperation({ summary: 'Models that a request may name, and what runs the default one' })
+  async list(@From() caller: Caller) {
+    const tuned = await new ModelStore(this.api.database).list(caller.owner);
+    return {
+      default: this.api.config.model,
+      engine: await this.api.engine.describe(),
+      models: [
+        ...catalogue().map(({ card: _, ...entry }) => entry),
+        ...tuned.map(({ id, base, digest, card, createdAt }) => ({
+          name: id,
+          kind: 'fine-tuned',
+          base,
+          digest,
+          card,
+          createdAt: createdAt.toISOString(),
+        })),
+      ],
+    };
+  }
+
+  @Get(':name')
+  @ApiOperation({ summary: 'One model with its card, and what runs it' })
+  async get(@Param('name') name: string): Promise<CatalogueEntry & { engine: object }> {
+    const entry = requireModel(name);
+    return { ...entry, engine: await this.api.engine.describe(name) };
+  }
+}
