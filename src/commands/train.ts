@@ -73,7 +73,7 @@ async function train(args: string[]): Promise<number> {
   const resume = readResume(from);
   const resumesRun = from !== undefined && existsSync(join(from, 'checkpoints'));
   const out = text('out') ?? (resumesRun ? from : join('.data', 'training', config.name));
-  const corpus = readData(text('data') ?? config.data);
+  const corpus = readData(text('data') ?? config.data, config.exclude);
 
   const backend = await openBackend(text('backend'));
   if (!backend.trains) {
@@ -169,7 +169,7 @@ function readResume(folder: string | undefined): CheckpointContent<RunState> | u
   });
 }
 
-function readData(folder: TrainingConfig['data']): Corpus {
+function readData(folder: TrainingConfig['data'], exclude: readonly string[]): Corpus {
   if (folder === undefined) {
     throw new AdderError({
       code: 'NO_DATA',
@@ -187,7 +187,7 @@ function readData(folder: TrainingConfig['data']): Corpus {
     });
   }
   const inside = join(folder, 'train');
-  return readCorpus(existsSync(inside) ? inside : folder);
+  return readCorpus(existsSync(inside) ? inside : folder, exclude);
 }
 
 function losses(loss: Record<string, number>): string {

@@ -34,6 +34,8 @@ export const trainingConfigSchema = z
     seed: z.int().min(0),
     /** Folder with `train/*.ndjson.gz`, or with the files themselves; --data overrides it. */
     data: z.string().optional(),
+    /** Series of it not to train on, as `dataset/id` or `dataset/beginning*`. */
+    exclude: z.array(z.string()).default([]),
     model: forecasterConfigSchema,
     batch: z.strictObject({
       synthetic: share,

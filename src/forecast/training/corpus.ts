@@ -34,6 +34,7 @@ const VALIDATION_EVERY = 20;
 const VALIDATION_AT = 7;
 
 interface Line {
+  id?: string;
   target: (number | null)[];
   test?: (number | null)[];
   freq?: string;
@@ -46,13 +47,16 @@ interface Series {
   frequencyClass: number;
 }
 
-/** @throws AdderError `NO_DATA` if the folder holds no series, `BAD_DATA` for a line that is none, naming file and line. */
-export function readCorpus(folder: string): Corpus {
+/**
+ * @param exclude series to leave out, as `dataset/id` or `dataset/beginning*`
+ * @throws AdderError `NO_DATA` if the folder holds no series, `BAD_DATA` for a line that is none, naming file and line.
+ */
+export function readCorpus(folder: string, exclude: readonly string[] = []): Corpus {
   const files = readdirSync(folder)
     .filter((name) => name.endsWith('.ndjson.gz'))
     .sort();
   const datasets = files.map((name) => name.slice(0, -'.ndjson.gz'.length));
-  const all = files.map((name) => readDataset(join(folder, name)));
+  const all = files.map((name, i) => readDataset(join(folder, name), (id) => matches(exclude, `${datasets[i]}/${id}`)));
   const count = all.reduce((sum, series) => sum + series.length, 0);
   if (count === 0) {
     throw new AdderError({
@@ -91,7 +95,11 @@ export function readCorpus(folder: string): Corpus {
   return corpus;
 }
 
-function readDataset(file: string): Series[] {
+function matches(patterns: readonly string[], name: string): boolean {
+  return patterns.some((p) => (p.endsWith('*') ? name.startsWith(p.slice(0, -1)) : name === p));
+}
+
+function readDataset(file: string, excluded: (id: string) => boolean): Series[] {
   const lines = gunzipSync(readFileSync(file)).toString('utf8').split('\n');
   const series: Series[] = [];
   lines.forEach((text, index) => {
@@ -110,6 +118,7 @@ function readDataset(file: string): Series[] {
     } catch (cause) {
       throw bad('this line is no JSON', cause);
     }
+    if (excluded(String(line.id))) return;
     const values = [line.target, line.test ?? []].flatMap((part) => {
       if (!Array.isArray(part)) throw bad('a series needs its values as an array in "target"');
       return part.map((v) => {
