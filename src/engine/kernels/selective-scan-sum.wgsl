@@ -2,7 +2,8 @@
 //
 //   out[row, column] = Σ_i parts[partsAt + row·rowStep + i·step + column]   (TIMES_A: · A[row, column] = −exp(aLog))
 //
-// One invocation an element: dB and dC (i: blocks of channels), dALog, dDtBias and dSkip (i: sequences and segments).
+// for dB and dC (i: blocks of channels), dALog, dDtBias and dSkip (i: sequences, segments, chunks). A workgroup takes ELEMENTS
+// elements; SPLIT invocations share the terms of one, and their sums are added in order.
 //#include flat
 
 struct Params {
@@ -15,25 +16,35 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(3) var<uniform> p: Params;
 
-@compute @workgroup_size(128)
+var<workgroup> sums: array<f32, ELEMENTS * SPLIT>;
+
+@compute @workgroup_size(ELEMENTS * SPLIT)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) tid: u32,
 ) {
-  let id = flatWorkgroup(group, groups) * 128u + tid;
-  if (id >= p.total) {
-    return;
-  }
+  let id = flatWorkgroup(group, groups) * ELEMENTS + tid % ELEMENTS;
   let row = id / p.columns;
   let column = id % p.columns;
-  let start = p.partsAt + row * p.rowStep + column;
   var sum = 0.0f;
-  for (var i = 0u; i < p.rows; i++) {
-    sum += parts[start + i * p.step];
+  if (id < p.total) {
+    let start = p.partsAt + row * p.rowStep + column;
+    for (var i = tid / ELEMENTS; i < p.rows; i += SPLIT) {
+      sum += parts[start + i * p.step];
+    }
   }
-  if (TIMES_A) {
-    sum *= -exp(aLog[p.aLogOffset + row * p.aLogStride + column]);
+  if (SPLIT > 1u) {
+    sums[tid] = sum;
+    workgroupBarrier();
+    for (var i = 1u; i < SPLIT && tid < ELEMENTS; i++) {
+      sum += sums[i * ELEMENTS + tid];
+    }
   }
-  out[p.outOffset + row * p.outStride + column] = sum;
+  if (tid < ELEMENTS && id < p.total) {
+    if (TIMES_A) {
+      sum *= -exp(aLog[p.aLogOffset + row * p.aLogStride + column]);
+    }
+    out[p.outOffset + row * p.outStride + column] = sum;
+  }
 }

@@ -2,15 +2,10 @@
 import type { SelectiveScanBackwardArgs } from '../../../kernels.js';
 import type { Tensor } from '../../../tensor.js';
 import type { Recorder } from '../recorder.js';
+import { assertDense, dtBounds, optionsOf } from './options.js';
+import { sumParts } from './parts.js';
 import { allocSegments, carry, forwardPasses } from './selective.js';
-import {
-  assertDense,
-  dtBounds,
-  optionsOf,
-  type SelectiveShape,
-  selectiveDims,
-  selectiveShape,
-} from './selective-shape.js';
+import { type SelectiveShape, selectiveDims, selectiveShape } from './selective-shape.js';
 import { tuning } from './tuning.js';
 
 /** Shape of what the forward call saves: the state that enters every tile. */
@@ -56,32 +51,6 @@ function reversePass(
       ...dtBounds(args.dtLimit),
     },
     workgroups: rows * blocks,
-  });
-}
-
-/** A sum over parts: see selective-scan-sum. */
-interface PartSum {
-  out: Tensor;
-  columns: number;
-  total: number;
-  /** Terms of each sum, and elements from one to the next. */
-  rows: number;
-  step: number;
-  /** Element of the first term, and elements from one row of the output to the next. */
-  partsAt: number;
-  rowStep: number;
-  aLog?: Tensor;
-}
-
-function sumParts(recorder: Recorder, parts: Tensor, sum: PartSum, label: string): void {
-  const { out, aLog, ...params } = sum;
-  recorder.dispatch({
-    kernel: 'selective-scan-sum',
-    label,
-    constants: { TIMES_A: aLog !== undefined },
-    bindings: { parts, aLog, out },
-    params,
-    workgroups: Math.ceil(sum.total / 128),
   });
 }
 

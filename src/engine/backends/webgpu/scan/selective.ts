@@ -2,14 +2,8 @@
 import type { SelectiveScanArgs } from '../../../kernels.js';
 import type { Tensor } from '../../../tensor.js';
 import type { Recorder } from '../recorder.js';
-import {
-  assertDense,
-  dtBounds,
-  optionsOf,
-  type SelectiveShape,
-  selectiveDims,
-  selectiveShape,
-} from './selective-shape.js';
+import { assertDense, dtBounds, optionsOf } from './options.js';
+import { type SelectiveShape, selectiveDims, selectiveShape } from './selective-shape.js';
 import { tuning } from './tuning.js';
 
 type Inputs = Omit<SelectiveScanArgs, 'out' | 'checkpoints'>;

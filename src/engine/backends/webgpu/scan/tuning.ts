@@ -18,4 +18,18 @@ export const tuning = {
     /** Shortest segment in tokens. */
     shortestSegment: 128,
   },
+  ssd: {
+    /** Tokens of a chunk where a sequence has more than one. Shorter sequences are one chunk of their own size, up to 128. */
+    chunk: 128,
+    /** Longest side of a tile. */
+    tile: 64,
+    /** Terms of a matrix product staged at a time. */
+    slab: 16,
+    /** Workgroups of ssd-states from which on it walks the chunks itself; with fewer every chunk gets its own. */
+    serialWorkgroups: 192,
+    /** Workgroups of ssd-dscores to aim for by dividing the heads of a group. */
+    scoreWorkgroups: 1024,
+    /** The same sizes on a software adapter, which compiles long kernels for many seconds. */
+    software: { chunk: 32, tile: 16, slab: 4 },
+  },
 };

@@ -1,0 +1,124 @@
+/** How SSD lies on the GPU: chunks of the sequence, tiles of the matrix products. */
+import type { SsdArgs } from '../../../kernels.js';
+import { columnsOf, type Tensor } from '../../../tensor.js';
+import type { Recorder } from '../recorder.js';
+import type { Constants } from '../source.js';
+import { tuning } from './tuning.js';
+
+export interface SsdShape {
+  batch: number;
+  length: number;
+  nHeads: number;
+  nGroups: number;
+  headsPerGroup: number;
+  headDim: number;
+  dState: number;
+  /** Tokens of a chunk, a multiple of `tokenTile`. */
+  chunk: number;
+  nChunks: number;
+  /** Sides of tiles over tokens, headDim and dState, and how many cover each. */
+  tokenTile: number;
+  tokenTiles: number;
+  rowTile: number;
+  rowTiles: number;
+  stateTile: number;
+  stateTiles: number;
+  /** Tiles of a chunk's scores on and below the diagonal. */
+  pairs: number;
+  /** Whether products run on subgroup matrices in f16. */
+  matrix: boolean;
+  /** Terms of a matrix product staged at a time. */
+  slab: number;
+}
+
+const upTo = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;
+
+/** The side of equal tiles that cover `extent`, a multiple of 16. */
+function tileSide(extent: number, most: number): number {
+  return upTo(extent / Math.max(1, Math.ceil(extent / most)), 16);
+}
+
+/** One chunk for a short sequence, as small as tiles allow. */
+function chunkFor(length: number, software: boolean): { chunk: number; tokenTile: number } {
+  const { ssd } = tuning;
+  const { chunk, tile } = software ? ssd.software : ssd;
+  if (length >= chunk) return { chunk, tokenTile: Math.min(chunk, tile) };
+  if (length <= tile) return { chunk: upTo(length, 16), tokenTile: upTo(length, 16) };
+  const tiles = Math.ceil(length / tile);
+  const side = upTo(length / tiles, 16);
+  return { chunk: side * tiles, tokenTile: side };
+}
+
+export function ssdShape(
+  recorder: Recorder,
+  args: { x: Tensor; B: Tensor; nHeads: number; nGroups: number; precision?: SsdArgs['precision'] },
+): SsdShape {
+  const { gpu } = recorder;
+  const [batch, length, dInner] = args.x.shape;
+  const { nHeads, nGroups } = args;
+  const headDim = dInner / nHeads;
+  const dState = columnsOf(args.B) / nGroups;
+  const { chunk, tokenTile } = chunkFor(Math.max(1, length), gpu.software);
+  const most = gpu.software ? tuning.ssd.software.tile : tuning.ssd.tile;
+  const rowTile = tileSide(headDim, most);
+  const stateTile = tileSide(dState, most);
+  const tokenTiles = chunk / tokenTile;
+  return {
+    batch,
+    length,
+    nHeads,
+    nGroups,
+    headsPerGroup: nHeads / nGroups,
+    headDim,
+    dState,
+    chunk,
+    nChunks: Math.ceil(length / chunk),
+    tokenTile,
+    tokenTiles,
+    rowTile,
+    rowTiles: Math.ceil(headDim / rowTile),
+    stateTile,
+    stateTiles: Math.ceil(dState / stateTile),
+    slab: gpu.software ? tuning.ssd.software.slab : tuning.ssd.slab,
+    pairs: (tokenTiles * (tokenTiles + 1)) / 2,
+    matrix: args.precision === 'f16' && gpu.subgroupMatrix && gpu.subgroupSize[0] === 32 && gpu.subgroupSize[1] === 32,
+  };
+}
+
+/**
+ * headDim and dState as a kernel wants them: constants on a GPU; on a software adapter, which compiles for many seconds
+ * what it runs for a few milliseconds, params, so that a kernel is compiled for all sizes at once.
+ */
+export function sizes(
+  recorder: Recorder,
+  { headDim, dState }: SsdShape,
+): { constants: Constants; params: { headDim: number; dState: number } } {
+  const dynamic = recorder.gpu.software;
+  const constants: Constants = dynamic ? { DYNAMIC: true } : { DYNAMIC: false, HEAD_DIM: headDim, STATES: dState };
+  return { constants, params: { headDim, dState } };
+}
+
+/** Constants of include/ssd-tile for a tile of m × n. */
+export function tileConstants(shape: SsdShape, m: number, n: number): Constants {
+  const common = { TM: m, TN: n, TK: shape.slab, PLAIN: shape.matrix ? 0 : 1, MATRIX: shape.matrix ? 1 : 0 };
+  if (shape.matrix) {
+    const [rows, columns] = [m / 16, n / 16];
+    const SY = rows % 2 === 0 ? 2 : rows;
+    const SX = columns % 2 === 0 ? 2 : 1;
+    return { ...common, SX, SY, MB: rows / SY, NB: columns / SX };
+  }
+  const MV = m >= 48 ? 2 : 1;
+  const NV = n >= 48 ? 2 : 1;
+  return { ...common, MV, NV, TY: m / (4 * MV), TX: n / (4 * NV) };
+}
+
+/** States that enter the chunks, or nothing where one chunk holds the sequence: its gradient needs none. */
+export function ssdCheckpointShape(
+  recorder: Recorder,
+  dims: { batch: number; length: number; dInner: number; dState: number; nHeads: number },
+): readonly number[] | undefined {
+  const { chunk } = chunkFor(Math.max(1, dims.length), recorder.gpu.software);
+  const nChunks = Math.ceil(dims.length / chunk);
+  if (nChunks <= 1) return undefined;
+  return [dims.batch, nChunks, dims.nHeads, dims.dInner / dims.nHeads, dims.dState];
+}
