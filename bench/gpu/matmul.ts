@@ -57,8 +57,8 @@ const f16 = (
   tile: F16Tile['tile'],
   subgroups: F16Tile['subgroups'],
   stages: 1 | 2,
-  { pad = 1, direct = true } = {},
-): F16Tile => ({ tile, subgroups, stages, pad, direct });
+  { pad = 1, direct = true, halves = false } = {},
+): F16Tile => ({ tile, subgroups, stages, pad, direct, halves });
 
 /** A first row to beat, then one change at a time: subgroup shape, stages, depth, padding, output path, tile. */
 const F16_VARIANTS: F16Tile[] = [
@@ -72,6 +72,7 @@ const F16_VARIANTS: F16Tile[] = [
   f16([128, 128, 16], [2, 4], 2),
   f16([128, 128, 32], [2, 4], 2, { pad: 0 }),
   f16([128, 128, 32], [2, 4], 2, { direct: false }),
+  f16([128, 128, 32], [2, 4], 1, { halves: true }),
   f16([128, 256, 32], [2, 4], 1),
   f16([256, 128, 32], [4, 2], 1),
   f16([256, 128, 32], [4, 4], 1),
@@ -95,8 +96,8 @@ function gemvVariants(M: number): GemvShape[] {
   return rows.flatMap((r) => [1, 2, 4].flatMap((cols) => [16, 32].map((lanes) => ({ rows: r, cols, lanes }))));
 }
 
-const name = ({ tile, subgroups, stages, pad, direct }: F16Tile) =>
-  `${tile.join('×')} by ${subgroups.join('×')}, ${stages} stage${stages > 1 ? 's' : ''}, pad ${pad}${direct ? '' : ', through memory'}`;
+const name = ({ tile, subgroups, stages, pad, direct, halves }: F16Tile) =>
+  `${tile.join('×')} by ${subgroups.join('×')}, ${stages} stage${stages > 1 ? 's' : ''}, pad ${pad}${direct ? '' : ', through memory'}${halves ? ', halves' : ''}`;
 
 /** Numbers that f16 holds exactly, so that every kernel computes the same products. */
 function halves(count: number, seed: number): Float32Array {

@@ -111,7 +111,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       stats[(row * params.nHeads + head) * 2u] = logTotal;
       stats[(row * params.nHeads + head) * 2u + 1u] = mean;
     }
-    // Cleared by hand: Dawn's Vulkan output clears a variable once, not at every turn of the loop it is declared in.
+    // Cleared by hand; see source.ts.
     var sums: array<f32, OWN>;
     for (var o = 0u; o < OWN; o++) {
       sums[o] = 0.0;

@@ -8,6 +8,7 @@
 //
 // a is [M,K], with TRANS_A [K,M]; b is [K,N], with TRANS_B [N,K]. MODE_A and MODE_B say how eight neighbours are read:
 //   0 one by one (any offset and width)   1 as two vec4<f32> (all in fours)   2 as one vec4<u32> of f16 (all in eights)
+// HALVES keeps the tiles as single halves, for drivers that refuse to load matrices from wider elements.
 // SPLIT as in matmul.wgsl. EMULATED replaces the matrix units by plain code, for adapters without them: the same staging,
 // indices, edges and epilogue, which is what there is to test.
 //#include matmul-epilogue
@@ -62,7 +63,25 @@ const STAGE = SIZE_A + ROWS_B * PITCH_B;
 // On the way out a subgroup has room for one row of its matrices, four f32 to a vec4<u32>.
 const STRIP_WIDTH = FRAG_N * 4u + PAD;
 const STRIP = 16u * STRIP_WIDTH;
+//#if HALVES
+var<workgroup> tiles: array<f16, STAGES * STAGE * 8u>;
+var<workgroup> strips: array<vec4<u32>, SUB_M * SUB_N * STRIP>;
+//#else
 var<workgroup> tiles: array<vec4<u32>, max(STAGES * STAGE, SUB_M * SUB_N * STRIP)>;
+//#end
+
+fn put(at: u32, chunk: vec4<u32>) {
+//#if HALVES
+  let low = bitcast<vec4<f16>>(chunk.xy);
+  let high = bitcast<vec4<f16>>(chunk.zw);
+//#repeat i 0 4
+  tiles[at * 8u + $i] = low[$i];
+  tiles[at * 8u + 4u + $i] = high[$i];
+//#end
+//#else
+  tiles[at] = chunk;
+//#end
+}
 
 //#if MODE_A_HALVES
 alias RawA = vec4<u32>;
@@ -217,9 +236,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {
       let chunk = thread + $i * THREADS;
 //#if MODE_A_HALVES
-      tiles[base + chunk / WIDTH_A * PITCH_A + chunk % WIDTH_A] = rawA$i;
+      put(base + chunk / WIDTH_A * PITCH_A + chunk % WIDTH_A, rawA$i);
 //#else
-      tiles[base + chunk / WIDTH_A * PITCH_A + chunk % WIDTH_A] = pack(rawA$i);
+      put(base + chunk / WIDTH_A * PITCH_A + chunk % WIDTH_A, pack(rawA$i));
 //#end
     }
 //#end
@@ -227,9 +246,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     {
       let chunk = thread + $i * THREADS;
 //#if MODE_B_HALVES
-      tiles[base + SIZE_A + chunk / WIDTH_B * PITCH_B + chunk % WIDTH_B] = rawB$i;
+      put(base + SIZE_A + chunk / WIDTH_B * PITCH_B + chunk % WIDTH_B, rawB$i);
 //#else
-      tiles[base + SIZE_A + chunk / WIDTH_B * PITCH_B + chunk % WIDTH_B] = pack(rawB$i);
+      put(base + SIZE_A + chunk / WIDTH_B * PITCH_B + chunk % WIDTH_B, pack(rawB$i));
 //#end
     }
 //#end
@@ -266,7 +285,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   for (var q = thread % LANES; q < FRAG_N * 64u; q += LANES) {
     let row = q / (FRAG_N * 4u);
     let quad = q % (FRAG_N * 4u);
-    store(m0 + sm + $i * 16u + row, n0 + sn + quad * 4u, bitcast<vec4<f32>>(tiles[strip + row * STRIP_WIDTH + quad]), workgroup.z);
+//#if HALVES
+    let sums = bitcast<vec4<f32>>(strips[strip + row * STRIP_WIDTH + quad]);
+//#else
+    let sums = bitcast<vec4<f32>>(tiles[strip + row * STRIP_WIDTH + quad]);
+//#end
+    store(m0 + sm + $i * 16u + row, n0 + sn + quad * 4u, sums, workgroup.z);
   }
 //#end
 }

@@ -16,6 +16,8 @@ export interface F16Tile {
   pad: number;
   /** Whether whole tiles without an epilogue are stored straight from the matrix units. */
   direct: boolean;
+  /** Whether tiles are kept as single halves instead of eight to a vec4<u32>. */
+  halves?: boolean;
 }
 
 /** The tile for large products, and the one for products that would otherwise have too few tiles. */
@@ -55,6 +57,7 @@ export function f16Constants(args: MatmulArgs, shape: F16Tile, emulated: boolean
     STAGES: shape.stages,
     SINGLE_STAGE: shape.stages === 1,
     PAD: shape.pad,
+    HALVES: shape.halves === true,
     LANES,
     EMULATED: emulated,
     DIRECT: shape.direct && args.out.dtype === 'f32',

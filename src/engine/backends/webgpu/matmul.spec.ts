@@ -84,10 +84,11 @@ suite('matrix products', () => {
     ['a transposed, split over K', { M: 40, N: 36, K: 200, transposeA: true }, single, 3],
     ['both transposed, no alignment', { M: 37, N: 41, K: 35, transposeA: true, transposeB: true, skew: 3 }, single, 1],
     ['f16 operands', { M: 40, N: 56, K: 72, transposeB: true, dtype: 'f16' }, small, 1],
+    ['tiles of single halves', { M: 40, N: 36, K: 50 }, { ...single, halves: true }, 1],
     ['f16 operands without alignment', { M: 33, N: 35, K: 37, dtype: 'f16', skew: 1 }, single, 1],
   ];
   test.each(matrices)('matrix units: %s', async (_, each, shape, splits) => {
-    if (each.dtype === 'f16' && !gpu.gpu.f16) return;
+    if ((each.dtype === 'f16' || shape.halves) && !gpu.gpu.f16) return;
     const launch: Launch = (on, args, dims) => launchF16(on, args, dims, shape, !on.gpu.subgroupMatrix, splits);
     expect(await errorOf(gpu, each, launch)).toBeLessThan(1e-6);
   });
@@ -122,7 +123,7 @@ describe('matrix units', () => {
       storage: {},
     });
     const texts: string[] = [];
-    for (const shape of [LARGE, SMALL, { ...LARGE, stages: 1 as const, direct: false }]) {
+    for (const shape of [LARGE, SMALL, { ...LARGE, stages: 1 as const, halves: true }]) {
       for (const [transposeA, transposeB] of [
         [false, false],
         [false, true],

@@ -8,6 +8,9 @@
  *                             bounds are numbers or constants. For registers that must not be indexed.
  *   //#if NAME … //#else … //#end   one side, by a boolean constant: for what `if` cannot choose, such as types
  *   constants                 become `const NAME: type = value;` lines at the top, or `alias NAME = f16;` for a type
+ *
+ * Beware in kernels: Dawn 0.6.2 on Vulkan clears `var x: T;` once, not at every turn of the loop it is declared in, as WGSL
+ * demands. A variable that is read before it is written wants its zero written out.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

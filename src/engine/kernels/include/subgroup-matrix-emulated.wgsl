@@ -1,5 +1,8 @@
 // subgroup-matrix.wgsl without matrix units. LANES threads play a subgroup: an operand is only the place it was loaded
 // from, and thread `lane` keeps elements lane·OWN … lane·OWN + OWN − 1 of a sum.
+//#if HALVES
+enable f16;
+//#end
 alias Left = u32;
 alias Right = u32;
 const OWN = 256u / LANES;
@@ -17,7 +20,11 @@ fn enterSubgroup(number: u32) {
 
 // Half `index` of a row of halves that begins at tiles[at].
 fn half(at: u32, index: u32) -> f32 {
+//#if HALVES
+  return f32(tiles[at * 8u + index]);
+//#else
   return unpack2x16float(tiles[at + index / 8u][index % 8u / 2u])[index % 2u];
+//#end
 }
 
 fn loadLeft(at: u32) -> Left {
@@ -53,7 +60,12 @@ fn multiplyAdd(left: Left, right: Right, sum: Sum) -> Sum {
 fn storeStrip(at: u32, sum: Sum) {
   for (var i = 0u; i < own; i++) {
     let e = lane * OWN + i;
-    tiles[at + e / 16u * STRIP_WIDTH + e % 16u / 4u][e % 4u] = bitcast<u32>(sum[i]);
+    let place = at + e / 16u * STRIP_WIDTH + e % 16u / 4u;
+//#if HALVES
+    strips[place][e % 4u] = bitcast<u32>(sum[i]);
+//#else
+    tiles[place][e % 4u] = bitcast<u32>(sum[i]);
+//#end
   }
 }
 

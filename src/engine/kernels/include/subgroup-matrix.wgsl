@@ -13,19 +13,33 @@ alias Sum = subgroup_matrix_result<f32, 16, 16>;
 fn enterSubgroup(number: u32) {
 }
 
-fn loadLeft(at: u32) -> Left {
-//#if TRANS_A
-  return subgroupMatrixLoad<Left, col_major>(&tiles, at, PITCH_A);
+fn loadLeft(chunk: u32) -> Left {
+//#if HALVES
+  let at = chunk * 8u;
+  let pitch = PITCH_A * 8u;
 //#else
-  return subgroupMatrixLoad<Left, row_major>(&tiles, at, PITCH_A);
+  let at = chunk;
+  let pitch = PITCH_A;
+//#end
+//#if TRANS_A
+  return subgroupMatrixLoad<Left, col_major>(&tiles, at, pitch);
+//#else
+  return subgroupMatrixLoad<Left, row_major>(&tiles, at, pitch);
 //#end
 }
 
-fn loadRight(at: u32) -> Right {
-//#if TRANS_B
-  return subgroupMatrixLoad<Right, col_major>(&tiles, at, PITCH_B);
+fn loadRight(chunk: u32) -> Right {
+//#if HALVES
+  let at = chunk * 8u;
+  let pitch = PITCH_B * 8u;
 //#else
-  return subgroupMatrixLoad<Right, row_major>(&tiles, at, PITCH_B);
+  let at = chunk;
+  let pitch = PITCH_B;
+//#end
+//#if TRANS_B
+  return subgroupMatrixLoad<Right, col_major>(&tiles, at, pitch);
+//#else
+  return subgroupMatrixLoad<Right, row_major>(&tiles, at, pitch);
 //#end
 }
 
@@ -34,7 +48,11 @@ fn multiplyAdd(left: Left, right: Right, sum: Sum) -> Sum {
 }
 
 fn storeStrip(at: u32, sum: Sum) {
+//#if HALVES
+  subgroupMatrixStore<row_major>(&strips, at, sum, STRIP_WIDTH);
+//#else
   subgroupMatrixStore<row_major>(&tiles, at, sum, STRIP_WIDTH);
+//#end
 }
 
 //#if DIRECT
