@@ -44,6 +44,22 @@ describe('readCorpus', () => {
     expect(held).toEqual([7, 27]);
   });
 
+  it('leaves out series by name or by the beginning of it', () => {
+    write(
+      'c',
+      ['one', 'two', 'twenty'].map((id) => ({ id, target: [1, 2, 3] })),
+    );
+    const count = (...exclude: string[]) => {
+      const { dataset, datasets } = readCorpus(folder, exclude);
+      return dataset.filter((d) => datasets[d] === 'c').length;
+    };
+    expect(count()).toBe(3);
+    expect(count('c/two')).toBe(2);
+    expect(count('c/tw*')).toBe(1);
+    expect(count('c/tw', 'b/one')).toBe(3);
+    expect(count('c/*')).toBe(0);
+  });
+
   it.each([
     ['no JSON', '{"target": [1, 2', /no JSON/],
     ['text among the values', { target: [1, 'two'] }, /a value is a number or null, not "two"/],

@@ -360,7 +360,7 @@ function diverged(step: number): AdderError {
 }
 
 /** What must not change between the sessions of a run. */
-const FIXED = ['seed', 'model', 'batch', 'optimiser', 'precision'] as const;
+const FIXED = ['seed', 'exclude', 'model', 'batch', 'optimiser', 'precision'] as const;
 
 function checkResume(
   { arrays, run }: CheckpointContent<RunState>,
