@@ -16,7 +16,7 @@ type Implementation = {
   [K in keyof Kernels]: (recorder: Recorder, ...args: Parameters<Kernels[K]>) => ReturnType<Kernels[K]>;
 };
 
-const implementation: Omit<Implementation, 'ssd' | 'ssdBackward'> = {
+const implementation: Implementation = {
   ...attention,
   ...conv,
   ...elementwise,
