@@ -11,6 +11,7 @@ const QUIT = GATE + 18;
 const SCRATCH = GATE + 19;
 const SCRATCH_STRIDE = GATE + 20;
 const FAILED = GATE + 21;
+const HELPED = GATE + 22;
 const OPEN = 1 << 16;
 
 /**
@@ -34,6 +35,8 @@ while (!Atomics.load(control, quit)) {
 
 export class Threads {
   private workers: Worker[] = [];
+  /** Workers that were started and have not ended. */
+  alive = 0;
   private readonly control: Int32Array;
 
   constructor(
@@ -60,10 +63,19 @@ export class Threads {
         workerData: { module: this.module, memory: this.memory, thread, gate: GATE, failed: FAILED, quit: QUIT },
       });
       worker.unref();
+      this.alive++;
+      worker.once('exit', () => {
+        this.alive--;
+      });
       // A worker that cannot start (no memory, say) leaves its share to the others.
       worker.on('error', () => undefined);
       this.workers.push(worker);
     }
+  }
+
+  /** How often a worker has helped with a command so far (modulo 2^32). */
+  get helped(): number {
+    return Atomics.load(this.control, HELPED);
   }
 
   /** Whether a worker's kernel trapped since the last look. */

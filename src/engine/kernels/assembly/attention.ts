@@ -132,7 +132,7 @@ function softmaxInPlace(logits: usize, bias: usize, count: i32, scale: f32): f32
   return sum;
 }
 
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function weightedSum(s: v128, weights: usize, newest: usize, stride: usize, count: i32, n: i32): v128 {
   if (n == 4) {

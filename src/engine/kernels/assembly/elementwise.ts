@@ -33,7 +33,7 @@ export function copy(cmd: usize, from: i32, to: i32): void {
 }
 
 /** f as a compile-time constant: each function gets its own loop. */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function apply(fn: i32, v: v128): v128 {
   if (fn == UnaryOp.Silu) return vsilu(v);
@@ -43,7 +43,7 @@ function apply(fn: i32, v: v128): v128 {
   return vsigmoid(v);
 }
 
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function unaryRows(cmd: usize, from: i32, to: i32, fn: i32): void {
   const outStride = argPtr(cmd, 1);

@@ -23,7 +23,7 @@ export const FLAG_SILU: i32 = 1;
 export const FLAG_ACCUMULATE: i32 = 2;
 
 /** act(v + bias) + residual (+ out) for n (1…4) columns; bias and residual may be 0 (absent). */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 export function finish(v: v128, out: usize, bias: usize, residual: usize, flags: i32, n: i32): void {
   if (n >= 4) {

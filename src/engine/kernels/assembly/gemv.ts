@@ -124,7 +124,7 @@ export function gemvN(cmd: usize, from: i32, to: i32, scratch: usize): void {
   }
 }
 
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function finishAt(v: v128, c: i32, n: i32, out: usize, bias: usize, residual: usize, flags: i32): void {
   const at = <usize>c << 2;

@@ -23,7 +23,7 @@ export function embedding(cmd: usize, from: i32, to: i32): void {
 }
 
 /** x / root · weight over cols columns. */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function scaleRow(out: usize, x: usize, weight: usize, cols: i32, sum: f32, eps: f32): void {
   const scale = f32x4.splat(1 / sqrt<f32>(sum / <f32>cols + eps));

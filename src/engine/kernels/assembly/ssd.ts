@@ -22,28 +22,28 @@ const BLOCK: i32 = 16;
 const LOG2E: f32 = 1.4426950408889634;
 
 /** −exp(aLog), in every lane. */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 export function decayRate(aLog: usize): v128 {
   return f32x4.neg(vexp(v128.load32_splat(aLog)));
 }
 
 /** Step size: softplus(raw + bias) clamped; a NaN stays. */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 export function stepSize(raw: v128, bias: v128, low: f32, high: f32): v128 {
   return f32x4.pmin(f32x4.pmax(vsoftplus(f32x4.add(raw, bias)), f32x4.splat(low)), f32x4.splat(high));
 }
 
 /** exp(dt·A). */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 export function decayOf(dt: v128, A: v128): v128 {
   return vexp2Decay(f32x4.mul(dt, f32x4.mul(A, f32x4.splat(LOG2E))));
 }
 
 /** Factor of the input term: dt (Euler) or (exp(dt·A) − 1)/A (zero-order hold, dt where A is 0). */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 export function inputFactor(dt: v128, A: v128, zoh: i32): v128 {
   if (!zoh) return dt;
@@ -283,7 +283,7 @@ export function ssdStep(cmd: usize, from: i32, to: i32): void {
 }
 
 /** S ← decay·S + u·B for one row, in place; the result is C·S. */
-// @ts-expect-error: decorator
+// @ts-ignore: decorator
 @inline
 function stepRow(s: usize, B: usize, C: usize, u: v128, decay: v128, N: i32): f32 {
   let y0 = f32x4.splat(0);

@@ -5,7 +5,7 @@
  * that have joined. A worker that is asleep or was not scheduled in time is never waited for, so small commands cost
  * next to nothing and a busy machine loses help, not time.
  *
- * Layout: control.ts of the backend writes SCRATCH and SCRATCH_STRIDE and reads FAILED.
+ * Layout: threads.ts of the backend knows the same places.
  */
 const CONTROL: usize = 64;
 /** OPEN bit and the number of workers inside. */
@@ -17,6 +17,9 @@ const SLEEPERS: usize = CONTROL + 68;
 const QUIT: usize = CONTROL + 72;
 const SCRATCH: usize = CONTROL + 76;
 const SCRATCH_STRIDE: usize = CONTROL + 80;
+// CONTROL + 84 is FAILED, which WebAssembly does not touch.
+/** Counts the commands that a worker has helped with. */
+const HELPED: usize = CONTROL + 88;
 /** Next unit, on a cache line of its own: everyone adds to it. */
 const NEXT: usize = CONTROL + 128;
 
@@ -57,6 +60,7 @@ export function join(): usize {
 }
 
 export function leave(): void {
+  atomic.add<i32>(HELPED, 1);
   atomic.sub<i32>(GATE, 1);
 }
 
