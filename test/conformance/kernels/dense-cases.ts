@@ -52,6 +52,23 @@ function wild(random: Random, shape: readonly number[]) {
 export const denseCases: KernelCase[] = [
   { name: 'matmul', make: matmul },
   {
+    // Operands rounded to f16 are off by 2^-11 each where the backend has matrix units; elsewhere f32 is used.
+    name: 'matmul of f16 operands',
+    make: (random, small) => {
+      const [m, n, k] = [0, 0, 0].map(() => (small ? 3 : pick(random, [64, 96, 128, 130, 256])));
+      const [transposeA, transposeB] = [0, 0].map(() => chance(random, 0.5));
+      return {
+        kernel: 'matmul',
+        args: {
+          out: output([m, n], 2e-3),
+          a: rows(random, transposeA ? [k, m] : [m, k]),
+          b: rows(random, transposeB ? [n, k] : [k, n], 0.3),
+        },
+        options: { transposeA, transposeB, precision: 'f16' },
+      };
+    },
+  },
+  {
     // The decode step: one row of a batch, or a few, against a large matrix.
     name: 'matmul of few rows',
     make: (random, small) => {

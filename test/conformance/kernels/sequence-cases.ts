@@ -1,4 +1,5 @@
 /** Convolution, both scans and attention: kernels with a state, ragged lengths and a direction of time. */
+import type { Precision } from '../../../src/engine/kernels.js';
 import type { Random } from '../../../src/engine/random.js';
 import type { Arg } from './call.js';
 import {
@@ -19,9 +20,16 @@ import {
 type Shape = readonly number[];
 
 /** Optional: a state on forward calls, lengths on any. */
-function context(random: Random, backward: boolean, batch: number, length: number, stateShape: Shape) {
+function context(
+  random: Random,
+  backward: boolean,
+  batch: number,
+  length: number,
+  stateShape: Shape,
+  tolerance?: number,
+) {
   return {
-    state: !backward && chance(random, 0.6) ? state(random, stateShape) : undefined,
+    state: !backward && chance(random, 0.6) ? { ...state(random, stateShape), tolerance } : undefined,
     lengths: chance(random, 0.4) ? lengths(random, batch, length) : undefined,
   };
 }
@@ -107,9 +115,11 @@ function selectiveScan(backward: boolean): KernelCase {
   };
 }
 
-function ssd(backward: boolean): KernelCase {
+function ssd(backward: boolean, precision: Precision = 'f32'): KernelCase {
+  // Operands rounded to f16 where the backend has matrix units; elsewhere f32 is used.
+  const tolerance = precision === 'f16' ? 5e-3 : undefined;
   return {
-    name: backward ? 'ssdBackward' : 'ssd',
+    name: `${backward ? 'ssdBackward' : 'ssd'}${precision === 'f16' ? ' of f16 operands' : ''}`,
     training: backward,
     make: (random, small) => {
       const nGroups = small ? 1 + random.integer(2) : pick(random, [1, 1, 1, 2, 3]);
@@ -130,19 +140,19 @@ function ssd(backward: boolean): KernelCase {
         C: rows(random, bc),
         skip: skip ? flat(random, [nHeads]) : undefined,
         dtBias: dtBias ? flat(random, [nHeads], 0.5, -1.5) : undefined,
-        ...context(random, backward, batch, length, [batch, nHeads, headDim, dState]),
+        ...context(random, backward, batch, length, [batch, nHeads, headDim, dState], tolerance),
       };
-      const options = { nHeads, nGroups, ...scanOptions(random) };
-      if (!backward) return { kernel: 'ssd', args: given({ out: output(shape), ...inputs }), options };
+      const options = { nHeads, nGroups, precision, ...scanOptions(random) };
+      if (!backward) return { kernel: 'ssd', args: given({ out: output(shape, tolerance), ...inputs }), options };
       const gradients = {
         dOut: rows(random, shape),
-        dX: output(shape),
-        dDt: output(dtShape),
-        dALog: flatOutput([nHeads]),
-        dB: output(bc),
-        dC: output(bc),
-        dSkip: skip ? flatOutput([nHeads]) : undefined,
-        dDtBias: dtBias ? flatOutput([nHeads]) : undefined,
+        dX: output(shape, tolerance),
+        dDt: output(dtShape, tolerance),
+        dALog: flatOutput([nHeads], tolerance),
+        dB: output(bc, tolerance),
+        dC: output(bc, tolerance),
+        dSkip: skip ? flatOutput([nHeads], tolerance) : undefined,
+        dDtBias: dtBias ? flatOutput([nHeads], tolerance) : undefined,
       };
       return { kernel: 'ssdBackward', args: given({ ...gradients, ...inputs }), options };
     },
@@ -201,6 +211,10 @@ function cacheArg(random: Random, shape: Shape, counts: Int32Array): Arg {
   return arg;
 }
 
-export const sequenceCases: KernelCase[] = [false, true].flatMap((backward) =>
-  [conv, selectiveScan, ssd, attention].map((make) => make(backward)),
-);
+export const sequenceCases: KernelCase[] = [false, true].flatMap((backward) => [
+  conv(backward),
+  selectiveScan(backward),
+  ssd(backward),
+  ssd(backward, 'f16'),
+  attention(backward),
+]);

@@ -1,5 +1,5 @@
 /**
- * Every kernel of the contract on every backend against the float64 oracle: random shapes, awkward lengths, strided and
+ * A kernel of the contract on every backend against the float64 oracle: random shapes, awkward lengths, strided and
  * repeated rows, ragged batches, states; memory around views untouched, the same bits twice, a replayed plan like an
  * eager call.
  */
@@ -20,9 +20,6 @@ import {
   withRepeatedRow,
 } from './call.js';
 import type { KernelCase } from './case.js';
-import { denseCases } from './dense-cases.js';
-import { sequenceCases } from './sequence-cases.js';
-import { trainingCases } from './training-cases.js';
 
 /** Largest relative error of float32 kernels, in the Euclidean and in the maximum norm. */
 const TOLERANCE = 1e-5;
@@ -76,32 +73,23 @@ async function search(backend: Backend, kernelCase: KernelCase): Promise<void> {
   expect(failures.join('\n')).toBe('');
 }
 
-onEveryBackend('kernel', (backend) => {
-  for (const kernelCase of [...denseCases, ...sequenceCases, ...trainingCases]) {
-    if (kernelCase.training && !backend.trains) continue;
-    it(
-      kernelCase.name,
-      async () => {
-        backend.poison = true;
-        try {
-          await search(backend, kernelCase);
-        } finally {
-          backend.poison = false;
-        }
-      },
-      COMPILE_LIMIT,
-    );
-  }
-
-  it('embedding gives a row of NaN for ids outside the table', async () => {
-    for (const id of [-1, 3, 2 ** 30]) {
-      const args = {
-        out: { shape: [2, 2], output: true, rows: true, data: new Float64Array(4) },
-        ids: { shape: [2], data: Int32Array.of(id, 1) },
-        table: { shape: [3, 2], data: Float64Array.of(0, 1, 2, 3, 4, 5) },
-      };
-      const [{ out }] = await execute(backend, { kernel: 'embedding', args }, CONTIGUOUS);
-      expect(Array.from(out)).toEqual([Number.NaN, Number.NaN, 2, 3]);
+/** Defines the tests of these cases for every backend. */
+export function testKernels(cases: readonly KernelCase[]): void {
+  onEveryBackend('kernel', (backend) => {
+    for (const kernelCase of cases) {
+      if (kernelCase.training && !backend.trains) continue;
+      it(
+        kernelCase.name,
+        async () => {
+          backend.poison = true;
+          try {
+            await search(backend, kernelCase);
+          } finally {
+            backend.poison = false;
+          }
+        },
+        COMPILE_LIMIT,
+      );
     }
   });
-});
+}

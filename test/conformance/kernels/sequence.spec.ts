@@ -1,0 +1,4 @@
+import { testKernels } from './kernel-tests.js';
+import { sequenceCases } from './sequence-cases.js';
+
+testKernels(sequenceCases);

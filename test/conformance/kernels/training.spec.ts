@@ -1,0 +1,4 @@
+import { testKernels } from './kernel-tests.js';
+import { trainingCases } from './training-cases.js';
+
+testKernels(trainingCases);
