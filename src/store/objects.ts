@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { AdderError } from '../platform/errors.js';
+import { orderedId } from '../platform/ids.js';
 import type { Database, Queryable } from './database.js';
 
 /** Bytes of one row. */
@@ -33,7 +33,7 @@ export class ObjectStore {
   }
 
   private async putIn(client: Queryable, owner: string, fields: ObjectFields, bytes: Uint8Array): Promise<string> {
-    const id = randomUUID();
+    const id = orderedId();
     const first = bytes.subarray(0, CHUNK);
     // One statement for object and first row: a small object is one round trip and cannot be half there.
     await client.query({
