@@ -17,6 +17,7 @@ import type { ApiContext } from './context.js';
 import { OpenApiHolder } from './docs.controller.js';
 import { openApiDocument } from './openapi.js';
 import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes } from './routes.js';
+import { Usage } from './usage.js';
 
 /** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
 export class ApiProcess {
@@ -48,6 +49,7 @@ export class ApiProcess {
         points: new PointWriter(database),
         reader: new PointReader(database),
         readiness: new Readiness(engine, database, log),
+        usage: new Usage(),
       };
       const holder = new OpenApiHolder();
       const metrics = new HttpMetrics();

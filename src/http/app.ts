@@ -73,7 +73,10 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
     reply.header('x-content-type-options', 'nosniff');
     reply.header('cache-control', 'no-store');
     parts.metrics.begin(request);
-    if (!parts.open(request.url.split('?', 1)[0]!)) rememberCaller(request, await authenticator.authenticate(request));
+    if (parts.open(request.url.split('?', 1)[0]!)) return;
+    const caller = await authenticator.authenticate(request);
+    rememberCaller(request, caller);
+    api.usage.add(caller.owner);
   });
   server.addHook('preValidation', async (request: FastifyRequest) => {
     if (Buffer.isBuffer(request.body) && !parts.takesBytes(request.url.split('?', 1)[0]!)) throw notJson();

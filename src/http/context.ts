@@ -9,6 +9,7 @@ import type { PointReader } from '../store/point-reader.js';
 import type { PointWriter } from '../store/points.js';
 import type { SeriesStore } from '../store/series.js';
 import type { ApiKeys } from './auth/api-keys.js';
+import type { Usage } from './usage.js';
 
 /** What the API process is made of; controllers take the parts that they need. */
 export interface ApiContext {
@@ -22,6 +23,7 @@ export interface ApiContext {
   points: PointWriter;
   reader: PointReader;
   readiness: Readiness;
+  usage: Usage;
 }
 
 export const API = Symbol('adder api');

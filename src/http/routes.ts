@@ -1,4 +1,6 @@
 import type { Type } from '@nestjs/common';
+import { NIXTLA_DIALECT } from '../forecast/nixtla/dialect.js';
+import { NixtlaController } from '../forecast/nixtla/nixtla.controller.js';
 import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
 import { BacktestsController } from '../forecast/rest/backtests.controller.js';
 import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
@@ -14,6 +16,7 @@ export const CONTROLLERS: Type[] = [
   ForecastsController,
   AnomaliesController,
   BacktestsController,
+  NixtlaController,
   ModelsController,
   KeysController,
   HealthController,
@@ -22,7 +25,7 @@ export const CONTROLLERS: Type[] = [
 ];
 
 /** Protocols whose errors look different from ours. */
-export const DIALECTS: ErrorDialect[] = [];
+export const DIALECTS: ErrorDialect[] = [NIXTLA_DIALECT];
 
 /** Paths that are answered without a key: what load balancers, Prometheus and readers of the documentation ask for. */
 export function isOpenPath(path: string): boolean {

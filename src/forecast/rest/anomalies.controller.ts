@@ -12,11 +12,8 @@ import { aboutSeries, labels } from './answers.js';
 import { jsonNumbers } from './levels.js';
 import type { PreparedSeries } from './prepare.js';
 import { checkWindows, resolveSeries } from './resolve-series.js';
-import { cutoffsOver, type RolledForecast, rollingForecasts } from './rolling.js';
+import { cutoffsOver, type RolledForecast, rollingForecasts, strideFor } from './rolling.js';
 import { type AnomalyBody, anomalyAnswer, anomalyRequest } from './schemas.js';
-
-/** Forecasts of one series when the request sets no stride. */
-const DEFAULT_WINDOWS = 64;
 
 /** Values that come before the first judged one where there are so many: two seasons, and a few at least. */
 const warmUp = ({ values, season }: PreparedSeries) => Math.min(Math.floor(values.length / 2), Math.max(8, 2 * season));
@@ -46,8 +43,7 @@ export class AnomaliesController {
       const starts = series.map((prepared) =>
         Math.max(warmUp(prepared), last === undefined ? 0 : prepared.values.length - last),
       );
-      const longest = Math.max(...series.map(({ values }, i) => values.length - starts[i]!));
-      const stride = body.stride ?? Math.max(1, Math.ceil(longest / DEFAULT_WINDOWS));
+      const stride = body.stride ?? strideFor(series.map(({ values }, i) => values.length - starts[i]!));
       const rolling = series.map(({ values, season, frequency, covariates }, i) => ({
         values,
         season,

@@ -67,3 +67,15 @@ export function cutoffsOver(from: number, length: number, stride: number): numbe
 export function backtestCutoffs(length: number, horizon: number, windows: number, step: number): number[] {
   return Array.from({ length: windows }, (_, k) => length - horizon - (windows - 1 - k) * step);
 }
+
+/** Forecasts of one request that judge its history, where it does not say how sharply. */
+const DEFAULT_WINDOWS = 4096;
+
+/** A block this long is as blurred as an answer should be; longer histories cost more instead. */
+const MAX_STRIDE = 48;
+
+/** Values that one forecast judges, so that all series together need a bounded number of forecasts. */
+export function strideFor(lengths: readonly number[]): number {
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  return Math.min(MAX_STRIDE, Math.max(1, Math.ceil(total / DEFAULT_WINDOWS), Math.ceil(Math.max(...lengths) / 512)));
+}

@@ -33,8 +33,7 @@ export const anomalyRequest = z
       .meta({ description: 'a value outside this central interval of its forecast is an anomaly' }),
     last: z.int().min(1).optional().meta({ description: 'judge only so many of the latest values' }),
     stride: z.int().min(1).max(10_000).optional().meta({
-      description:
-        'values judged by one forecast; 1 is the sharpest, the default bounds the work to 64 forecasts a series',
+      description: 'values judged by one forecast; 1 is the sharpest, the default bounds the number of forecasts',
     }),
   })
   .meta({ id: 'AnomalyRequest' });
