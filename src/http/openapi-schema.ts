@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** A zod schema as OpenAPI 3.0 has it, for answers; Nest itself converts those of bodies. */
-export function openApiSchema(schema: z.ZodType): Record<string, never> {
+export function openApiSchema(schema: z.ZodType, io: 'input' | 'output' = 'output'): Record<string, never> {
   const {
     $schema: _,
     $ref,
@@ -9,7 +9,7 @@ export function openApiSchema(schema: z.ZodType): Record<string, never> {
     ...rest
   } = z.toJSONSchema(schema, {
     target: 'openapi-3.0',
-    io: 'output',
+    io,
     unrepresentable: 'any',
   }) as Record<string, unknown> & { $ref?: string; definitions?: Record<string, unknown> };
   // A schema with an id comes as a reference to itself.

@@ -16,6 +16,8 @@ export interface Problem {
   index?: number;
   /** Path of the field, as in `series[3].values[17]`. */
   field?: string;
+  /** 1-based line of a CSV or NDJSON body. */
+  line?: number;
   fix?: string;
   /** All that validation found, at most twenty. */
   errors?: { field: string; message: string }[];
@@ -112,6 +114,7 @@ export function problemOf(error: RequestError, requestId: string): Problem {
     ...(error.where?.series === undefined ? {} : { series: error.where.series }),
     ...(error.index === undefined ? {} : { index: error.index }),
     ...(field ? { field } : {}),
+    ...(error.where?.line === undefined ? {} : { line: error.where.line }),
     ...(error.fix ? { fix: error.fix } : {}),
     ...(error.issues.length > 0
       ? { errors: error.issues.slice(0, 20).map(({ path, message }) => ({ field: fieldOf(path), message })) }

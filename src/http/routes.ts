@@ -8,6 +8,7 @@ import { HealthController } from '../platform/rest/health.controller.js';
 import { KeysController } from '../platform/rest/keys.controller.js';
 import { MetricsController } from '../platform/rest/metrics.controller.js';
 import { ModelsController } from '../platform/rest/models.controller.js';
+import { PointsController, SeriesController } from '../store/rest/series.controller.js';
 import type { ErrorDialect } from './dialect.js';
 import { DocsController } from './docs.controller.js';
 
@@ -16,6 +17,8 @@ export const CONTROLLERS: Type[] = [
   ForecastsController,
   AnomaliesController,
   BacktestsController,
+  SeriesController,
+  PointsController,
   NixtlaController,
   ModelsController,
   KeysController,
