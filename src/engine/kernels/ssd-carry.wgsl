@@ -4,12 +4,13 @@
 //
 // One invocation per state. REVERSE: from the last chunk to the first, for gradients.
 //#include flat
+//#include ssd-span
 
 struct Params {
   total: u32, headStates: u32, nChunks: u32, nHeads: u32, statesOffset: u32, stateOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(0) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(1) var<storage, read_write> states: array<f32>;
 @group(0) @binding(2) var<storage, read_write> state: array<f32>;
 @group(0) @binding(3) var<uniform> p: Params;
@@ -36,7 +37,7 @@ fn main(
     let at = p.statesOffset + line * p.headStates + inHead;
     let added = states[at];
     states[at] = value;
-    value = exp(decay[line * CHUNK + CHUNK - 1u].y) * value + added;
+    value = fadeOf(decay[line * CHUNK + CHUNK - 1u]) * value + added;
   }
   if (HAS_STATE) {
     state[p.stateOffset + id] = value;

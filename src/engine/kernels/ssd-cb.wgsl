@@ -31,6 +31,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let tiles = tilePair(id % p.pairs);
   let cell = id / p.pairs;
   let g = cell % p.nGroups;
@@ -40,7 +41,7 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  tileClear();
+  tileClear(&acc);
   for (var n0 = 0u; n0 < STATES; n0 += TK) {
     for (var e = tid; e < TK * TM / 4u; e += THREADS) {
       let at = alongK(e);
@@ -67,10 +68,10 @@ fn main(
       stageB(at.x, at.y, value);
     }
     workgroupBarrier();
-    tileStep(tid);
+    tileStep(&acc, tid);
     workgroupBarrier();
   }
-  tileFlush(tid);
+  tileFlush(&acc, tid);
   workgroupBarrier();
   for (var e = tid; e < TM * TN; e += THREADS) {
     let t = tiles.x * TM + e / TN;

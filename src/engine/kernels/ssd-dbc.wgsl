@@ -7,6 +7,7 @@
 //   V = dOut or x [batch, length, nHeads·headDim] · O = B or C · own = C · states = S or dS [batch, nChunks, nHeads, headDim, dState]
 //   arrivals [batch, nChunks, nHeads, columnTiles, CHUNK]
 //#include flat
+//#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
 
@@ -21,7 +22,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> O: array<f32>;
 @group(0) @binding(2) var<storage, read> own: array<f32>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
-@group(0) @binding(4) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(4) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(5) var<storage, read> dScores: array<f32>;
 @group(0) @binding(6) var<storage, read> states: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
@@ -46,6 +47,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let tile = id % (CHUNK / TM);
   let columnTile = (id / (CHUNK / TM)) % p.columnTiles;
   let n0 = columnTile * TN;
@@ -63,7 +65,7 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  tileClear();
+  tileClear(&acc);
 
   // No state enters the first chunk in training, no gradient leaves the last.
   let linked = select(c + 1u < p.nChunks, c > 0u, OF_C);
@@ -76,10 +78,10 @@ fn main(
     for (var i = 0u; i < p.headsPerGroup; i++) {
       let h = g * p.headsPerGroup + i;
       let line = chunk * p.nHeads + h;
-      let end = decay[line * CHUNK + CHUNK - 1u].y;
+      let end = decay[line * CHUNK + CHUNK - 1u];
       for (var m = tid; m < TM; m += THREADS) {
         let d = decay[line * CHUNK + m0 + m];
-        factors[m] = select(d.x * exp(min(end - d.y, 0.0f)), exp(d.y), OF_C);
+        factors[m] = select(d.x * exp(span(end, d)), fadeOf(d), OF_C);
       }
       workgroupBarrier();
       for (var p0 = 0u; p0 < HEAD_DIM; p0 += TK) {
@@ -108,12 +110,12 @@ fn main(
           stageB(at.x, at.y, value);
         }
         workgroupBarrier();
-        tileStep(tid);
+        tileStep(&acc, tid);
         workgroupBarrier();
       }
       if (OF_C) {
-        tileFlush(tid);
-        tileClear();
+        tileFlush(&acc, tid);
+        tileClear(&acc);
         workgroupBarrier();
         for (var e = tid; e < TM * TN / 4u; e += THREADS) {
           let at = alongM(e, TN);
@@ -184,10 +186,10 @@ fn main(
       stageB(at.x, at.y, value);
     }
     workgroupBarrier();
-    tileStep(tid);
+    tileStep(&acc, tid);
     workgroupBarrier();
   }
-  tileFlush(tid);
+  tileFlush(&acc, tid);
   workgroupBarrier();
   for (var e = tid; e < TM * TN; e += THREADS) {
     let t = first + m0 + e / TN;

@@ -23,7 +23,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> aLog: array<f32>;
 @group(0) @binding(2) var<storage, read> dtBias: array<f32>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
-@group(0) @binding(4) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(4) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(5) var<storage, read> edges: array<f32>;
 @group(0) @binding(6) var<storage, read> rowSums: array<vec2f>;
 @group(0) @binding(7) var<storage, read> arrivals: array<f32>;

@@ -1,9 +1,10 @@
 // SSD, step 1: step sizes and their running decay within each chunk.
 //
-//   dt [batch, length, nHeads] → decay [batch, nChunks, nHeads, CHUNK] of (weight, Σ dt·A up to and with the token)
+//   dt [batch, length, nHeads] → decay [batch, nChunks, nHeads, CHUNK] of (weight, Σ dt·A up to and with the token in two floats, 0)
 //
 // weight is what multiplies B·x: dt itself, or dt·phi(dt·A) under zero-order hold. Tokens that are not real have dt = 0:
-// they neither decay nor add. A workgroup per (sequence, chunk, head), an invocation a token.
+// they neither decay nor add. Beyond
+// −LEAST nothing is left after one token, so that sums stay bounded whatever the step. A workgroup per (sequence, chunk, head), an invocation a token.
 //#include flat
 //#include scan-math
 
@@ -17,10 +18,19 @@ struct Params {
 @group(0) @binding(1) var<storage, read> aLog: array<f32>;
 @group(0) @binding(2) var<storage, read> dtBias: array<f32>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
-@group(0) @binding(4) var<storage, read_write> decay: array<vec2f>;
+@group(0) @binding(4) var<storage, read_write> decay: array<vec4f>;
 @group(0) @binding(5) var<uniform> p: Params;
 
-var<workgroup> sums: array<f32, 2u * CHUNK>;
+const LEAST: f32 = 200.0f;
+
+var<workgroup> sums: array<vec2f, 2u * CHUNK>;
+
+// Sum of two such pairs, with the rounding error of the high parts in the low one (Knuth's two-sum).
+fn add(a: vec2f, b: vec2f) -> vec2f {
+  let sum = a.x + b.x;
+  let part = sum - a.x;
+  return vec2f(sum, (a.x - (sum - part)) + (b.x - part) + (a.y + b.y));
+}
 
 @compute @workgroup_size(CHUNK)
 fn main(
@@ -48,14 +58,14 @@ fn main(
     }
     step = clamp(softplus(raw), p.dtLow, p.dtHigh);
   }
-  sums[tid] = step * A;
+  sums[tid] = vec2f(max(step * A, -LEAST), 0.0f);
   workgroupBarrier();
   // Inclusive scan by doubling, between two halves of the array.
   var source = 0u;
   for (var reach = 1u; reach < CHUNK; reach *= 2u) {
     var value = sums[source + tid];
     if (tid >= reach) {
-      value += sums[source + tid - reach];
+      value = add(sums[source + tid - reach], value);
     }
     source = CHUNK - source;
     sums[source + tid] = value;
@@ -65,5 +75,5 @@ fn main(
   if (ZOH) {
     weight *= phi(step * A);
   }
-  decay[id * CHUNK + tid] = vec2f(weight, sums[source + tid]);
+  decay[id * CHUNK + tid] = vec4f(weight, sums[source + tid], 0.0f);
 }

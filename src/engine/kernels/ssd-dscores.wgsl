@@ -9,6 +9,7 @@
 //   dScores [parts, batch, nChunks, nGroups, CHUNK, CHUNK], parts = heads of a group / HEADS
 //   edges [batch, nChunks, nHeads, pairs, 2, TM]: row sums, column sums
 //#include flat
+//#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
 //#include ssd-pair
@@ -22,14 +23,14 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> dOut: array<f32>;
 @group(0) @binding(2) var<storage, read> lengths: array<i32>;
-@group(0) @binding(3) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(3) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(4) var<storage, read> scores: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dScores: array<f32>;
 @group(0) @binding(6) var<storage, read_write> edges: array<f32>;
 @group(0) @binding(7) var<uniform> p: Params;
 
-var<workgroup> rowSteps: array<vec2f, TM>;
-var<workgroup> columnSteps: array<vec2f, TM>;
+var<workgroup> rowSteps: array<vec4f, TM>;
+var<workgroup> columnSteps: array<vec4f, TM>;
 // Sum over heads; every element is only touched by its own invocation.
 var<workgroup> sums: array<vec4f, TM * TM / 4u>;
 
@@ -46,6 +47,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let part = id % p.parts;
   let pair = (id / p.parts) % p.pairs;
   let tiles = tilePair(pair);
@@ -71,7 +73,7 @@ fn main(
       rowSteps[m] = decay[line * CHUNK + t0 + m];
       columnSteps[m] = decay[line * CHUNK + k0 + m];
     }
-    tileClear();
+    tileClear(&acc);
     for (var p0 = 0u; p0 < HEAD_DIM; p0 += TK) {
       for (var e = tid; e < TK * TM / 4u; e += THREADS) {
         let at = alongK(e);
@@ -98,10 +100,10 @@ fn main(
         stageB(at.x, at.y, value);
       }
       workgroupBarrier();
-      tileStep(tid);
+      tileStep(&acc, tid);
       workgroupBarrier();
     }
-    tileFlush(tid);
+    tileFlush(&acc, tid);
     workgroupBarrier();
     for (var e = tid; e < TM * TM / 4u; e += THREADS) {
       let at = alongM(e, TM);
@@ -109,12 +111,16 @@ fn main(
       let n = at.y;
       var w = vec4f(0.0f);
       if (k0 + n <= t0 + m && first + t0 + m < real) {
-        let span = rowSteps[m].y
-          - vec4f(columnSteps[n].y, columnSteps[n + 1u].y, columnSteps[n + 2u].y, columnSteps[n + 3u].y);
-        let weight = vec4f(columnSteps[n].x, columnSteps[n + 1u].x, columnSteps[n + 2u].x, columnSteps[n + 3u].x);
+        let here = rowSteps[m];
+        let c0 = columnSteps[n];
+        let c1 = columnSteps[n + 1u];
+        let c2 = columnSteps[n + 2u];
+        let c3 = columnSteps[n + 3u];
+        let spans = vec4f(span(here, c0), span(here, c1), span(here, c2), span(here, c3));
+        let weight = vec4f(c0.x, c1.x, c2.x, c3.x);
         let line = vec4u(k0 + n) + vec4u(0u, 1u, 2u, 3u);
         let decayed = select(
-          vec4f(), tileReadQuad(m, n) * exp(min(span, vec4f())) * weight, line <= vec4u(t0 + m));
+          vec4f(), tileReadQuad(m, n) * exp(spans) * weight, line <= vec4u(t0 + m));
         sums[e] += decayed;
         let o = (cell * CHUNK + t0 + m) * CHUNK + k0 + n;
         w = select(

@@ -8,6 +8,7 @@
 //
 //   rowSums [batch, nChunks, nHeads, columnTiles, CHUNK] vec2 · skipSums [batch, nChunks, columnTiles, CHUNK / TM, nHeads]
 //#include flat
+//#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
 
@@ -23,7 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> dOut: array<f32>;
 @group(0) @binding(3) var<storage, read> skip: array<f32>;
 @group(0) @binding(4) var<storage, read> lengths: array<i32>;
-@group(0) @binding(5) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(5) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(6) var<storage, read> scores: array<f32>;
 @group(0) @binding(7) var<storage, read> dStates: array<f32>;
 @group(0) @binding(8) var<storage, read_write> dX: array<f32>;
@@ -31,7 +32,7 @@ struct Params {
 @group(0) @binding(10) var<storage, read_write> skipSums: array<f32>;
 @group(0) @binding(11) var<uniform> p: Params;
 
-var<workgroup> steps: array<vec2f, CHUNK>;
+var<workgroup> steps: array<vec4f, CHUNK>;
 var<workgroup> fades: array<f32, TM>;
 var<workgroup> viaEnd: array<f32, TM>;
 var<workgroup> skips: array<f32, THREADS>;
@@ -59,6 +60,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let tile = id % (CHUNK / TM);
   let columnTile = (id / (CHUNK / TM)) % p.columnTiles;
   let p0 = columnTile * TN;
@@ -78,10 +80,10 @@ fn main(
   }
   for (var m = tid; m < TM; m += THREADS) {
     viaEnd[m] = 0.0f;
-    fades[m] = exp(min(decay[line * CHUNK + CHUNK - 1u].y - decay[line * CHUNK + k0 + m].y, 0.0f));
+    fades[m] = exp(span(decay[line * CHUNK + CHUNK - 1u], decay[line * CHUNK + k0 + m]));
   }
   workgroupBarrier();
-  tileClear();
+  tileClear(&acc);
 
   if (HAS_STATES && c + 1u < p.nChunks) {
     for (var n0 = 0u; n0 < STATES; n0 += TK) {
@@ -110,10 +112,10 @@ fn main(
         stageB(at.x, at.y, value);
       }
       workgroupBarrier();
-      tileStep(tid);
+      tileStep(&acc, tid);
       workgroupBarrier();
     }
-    tileFlush(tid);
+    tileFlush(&acc, tid);
     workgroupBarrier();
     for (var e = tid; e < TM * TN / 4u; e += THREADS) {
       let at = alongM(e, TN);
@@ -147,9 +149,11 @@ fn main(
       var value = vec4f(0.0f);
       if (k <= t && first + t < real) {
         let o = scoresAt + t * CHUNK + k;
-        let span = steps[t].y - vec4f(steps[k].y, steps[k + 1u].y, steps[k + 2u].y, steps[k + 3u].y);
+        let here = steps[t];
+        let spans = vec4f(
+          span(here, steps[k]), span(here, steps[k + 1u]), span(here, steps[k + 2u]), span(here, steps[k + 3u]));
         let ok = vec4u(k, k + 1u, k + 2u, k + 3u) <= vec4u(t);
-        value = select(vec4f(), vec4f(scores[o], scores[o + 1u], scores[o + 2u], scores[o + 3u]) * exp(min(span, vec4f())), ok);
+        value = select(vec4f(), vec4f(scores[o], scores[o + 1u], scores[o + 2u], scores[o + 3u]) * exp(spans), ok);
       }
       stageA(at.x, at.y, value);
     }
@@ -166,11 +170,11 @@ fn main(
       stageB(at.x, at.y, value);
     }
     workgroupBarrier();
-    tileStep(tid);
+    tileStep(&acc, tid);
     workgroupBarrier();
   }
 
-  tileFlush(tid);
+  tileFlush(&acc, tid);
   workgroupBarrier();
   var skipWeight = 0.0f;
   if (HAS_SKIP) {

@@ -1,12 +1,13 @@
 // SSD gradient: of the decay over a whole chunk, links[batch, nChunks, nHeads] = exp(Σ dt·A)·⟨S, dS⟩ with S the state that
 // enters the chunk and dS the gradient of the one that leaves it. A workgroup per (sequence, chunk, head).
 //#include flat
+//#include ssd-span
 
 struct Params {
   total: u32, headStates: u32, statesOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(0) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(1) var<storage, read> states: array<f32>;
 @group(0) @binding(2) var<storage, read> dStates: array<f32>;
 @group(0) @binding(3) var<storage, read_write> links: array<f32>;
@@ -36,6 +37,6 @@ fn main(
     }
   }
   if (tid == 0u) {
-    links[id] = exp(decay[id * CHUNK + CHUNK - 1u].y) * sums[0];
+    links[id] = fadeOf(decay[id * CHUNK + CHUNK - 1u]) * sums[0];
   }
 }

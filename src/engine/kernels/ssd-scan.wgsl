@@ -6,6 +6,7 @@
 // Exponents are differences of running sums and never positive; they are clamped against rounding. HAS_STATES: whether
 // any state enters (a single chunk that starts from zero has none).
 //#include flat
+//#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
 
@@ -20,13 +21,13 @@ struct Params {
 @group(0) @binding(1) var<storage, read> C: array<f32>;
 @group(0) @binding(2) var<storage, read> skip: array<f32>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
-@group(0) @binding(4) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(4) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(5) var<storage, read> scores: array<f32>;
 @group(0) @binding(6) var<storage, read> states: array<f32>;
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 @group(0) @binding(8) var<uniform> p: Params;
 
-var<workgroup> steps: array<vec2f, CHUNK>;
+var<workgroup> steps: array<vec4f, CHUNK>;
 var<workgroup> fades: array<f32, TM>;
 
 @compute @workgroup_size(THREADS)
@@ -43,6 +44,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let tile = id % (CHUNK / TM);
   let p0 = (id / (CHUNK / TM)) % p.columnTiles * TN;
   let line = id / (CHUNK / TM) / p.columnTiles;
@@ -63,10 +65,10 @@ fn main(
     steps[t] = decay[line * CHUNK + t];
   }
   for (var m = tid; m < TM; m += THREADS) {
-    fades[m] = exp(decay[line * CHUNK + t0 + m].y);
+    fades[m] = fadeOf(decay[line * CHUNK + t0 + m]);
   }
   workgroupBarrier();
-  tileClear();
+  tileClear(&acc);
 
   if (HAS_STATES) {
     for (var n0 = 0u; n0 < STATES; n0 += TK) {
@@ -95,7 +97,7 @@ fn main(
         stageB(at.x, at.y, value);
       }
       workgroupBarrier();
-      tileStep(tid);
+      tileStep(&acc, tid);
       workgroupBarrier();
     }
   }
@@ -112,10 +114,12 @@ fn main(
       var value = vec4f(0.0f);
       if (k < t + 4u && first + t < real) {
         let o = scoresAt + t * CHUNK + k;
-        let span = vec4f(steps[t].y, steps[t + 1u].y, steps[t + 2u].y, steps[t + 3u].y) - steps[k].y;
+        let source = steps[k];
+        let spans = vec4f(
+          span(steps[t], source), span(steps[t + 1u], source), span(steps[t + 2u], source), span(steps[t + 3u], source));
         let ok = within(first + t, real) & (vec4u(k) <= vec4u(t, t + 1u, t + 2u, t + 3u));
         let raw = vec4f(scores[o], scores[o + CHUNK], scores[o + 2u * CHUNK], scores[o + 3u * CHUNK]);
-        value = select(vec4f(), raw * exp(min(span, vec4f())) * steps[k].x, ok);
+        value = select(vec4f(), raw * exp(spans) * source.x, ok);
       }
       stageA(at.x, at.y, value);
     }
@@ -132,11 +136,11 @@ fn main(
       stageB(at.x, at.y, value);
     }
     workgroupBarrier();
-    tileStep(tid);
+    tileStep(&acc, tid);
     workgroupBarrier();
   }
 
-  tileFlush(tid);
+  tileFlush(&acc, tid);
   workgroupBarrier();
   var skipWeight = 0.0f;
   if (HAS_SKIP) {

@@ -9,6 +9,7 @@
 // A workgroup keeps a TM × TN (headDim × dState) tile of S and walks the chunks. LOCAL: it sees one chunk alone and leaves
 // what that adds; ssd-carry then makes states of it, for batches too small to fill the GPU otherwise.
 //#include flat
+//#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
 
@@ -20,7 +21,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> V: array<f32>;
-@group(0) @binding(2) var<storage, read> decay: array<vec2f>;
+@group(0) @binding(2) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
 @group(0) @binding(4) var<storage, read_write> states: array<f32>;
 @group(0) @binding(5) var<storage, read_write> state: array<f32>;
@@ -42,6 +43,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
+  var acc: TileSums;
   let n0 = id % p.columnTiles * TN;
   let p0 = (id / p.columnTiles) % p.rowTiles * TM;
   let line = id / p.columnTiles / p.rowTiles;
@@ -58,7 +60,7 @@ fn main(
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
 
-  tileClear();
+  tileClear(&acc);
   if (HAS_STATE && !LOCAL) {
     for (var e = tid; e < TM * TN / 4u; e += THREADS) {
       let at = alongM(e, TN);
@@ -73,7 +75,7 @@ fn main(
       tileWriteQuad(at.x, at.y, value);
     }
     workgroupBarrier();
-    tileLoad(tid);
+    tileLoad(&acc, tid);
     workgroupBarrier();
   }
 
@@ -82,7 +84,7 @@ fn main(
     var chunk = only;
     if (!LOCAL) {
       chunk = select(i, p.nChunks - 1u - i, REVERSE);
-      tileFlush(tid);
+      tileFlush(&acc, tid);
       workgroupBarrier();
       let at = p.statesOffset + ((b * p.nChunks + chunk) * p.nHeads + h) * HEAD_DIM * STATES;
       for (var e = tid; e < TM * TN; e += THREADS) {
@@ -98,12 +100,12 @@ fn main(
       }
     }
     let line0 = ((b * p.nChunks + chunk) * p.nHeads + h) * CHUNK;
-    let total = decay[line0 + CHUNK - 1u].y;
+    let end = decay[line0 + CHUNK - 1u];
     for (var t = tid; t < CHUNK; t += THREADS) {
       let d = decay[line0 + t];
-      factors[t] = select(d.x * exp(min(total - d.y, 0.0f)), exp(d.y), REVERSE);
+      factors[t] = select(d.x * exp(span(end, d)), fadeOf(d), REVERSE);
     }
-    tileScale(exp(total));
+    tileScale(&acc, fadeOf(end));
     workgroupBarrier();
     for (var t0 = 0u; t0 < CHUNK; t0 += TK) {
       if (chunk * CHUNK + t0 >= real) {
@@ -134,13 +136,13 @@ fn main(
         stageB(at.x, at.y, value);
       }
       workgroupBarrier();
-      tileStep(tid);
+      tileStep(&acc, tid);
       workgroupBarrier();
     }
   }
 
   if (LOCAL || HAS_STATE) {
-    tileFlush(tid);
+    tileFlush(&acc, tid);
     workgroupBarrier();
     for (var e = tid; e < TM * TN; e += THREADS) {
       let row = p0 + e / TN;

@@ -1,6 +1,6 @@
 // A TM × TN tile of a matrix product on plain f32 arithmetic: TX × TY invocations with 4·MV × 4·NV elements each.
 //
-// Use: tileClear; then for every TK terms stageA(k, m, ·) and stageB(k, n, ·) of the whole slab
+// Use: `var acc: TileSums;` tileClear; then for every TK terms stageA(k, m, ·) and stageB(k, n, ·) of the whole slab
 // (four neighbouring m or n at a time), barrier, tileStep, barrier;
 // then tileFlush, barrier, tileRead…, barrier. Slabs and the flushed tile share memory. `tid` < THREADS.
 
@@ -11,7 +11,7 @@ const B_AT: u32 = TK * A_VECS;
 const OUT_STRIDE: u32 = TN + 4u;
 
 var<workgroup> tilePool: array<vec4f, max(TK * (A_VECS + B_VECS), TM * B_VECS)>;
-var<private> tileSums: array<vec4f, 4u * MV * NV>;
+alias TileSums = array<vec4f, 4u * MV * NV>;
 
 fn stageA(k: u32, m: u32, value: vec4f) {
   tilePool[k * A_VECS + m / 4u] = value;
@@ -20,27 +20,27 @@ fn stageB(k: u32, n: u32, value: vec4f) {
   tilePool[B_AT + k * B_VECS + n / 4u] = value;
 }
 
-fn tileClear() {
+fn tileClear(acc: ptr<function, TileSums>) {
   //#repeat i 0 MV
   //#repeat j 0 NV
   //#repeat c 0 4
-  tileSums[($i * 4u + $c) * NV + $j] = vec4f(0.0f);
+  (*acc)[($i * 4u + $c) * NV + $j] = vec4f(0.0f);
   //#end
   //#end
   //#end
 }
 
-fn tileScale(factor: f32) {
+fn tileScale(acc: ptr<function, TileSums>, factor: f32) {
   //#repeat i 0 MV
   //#repeat j 0 NV
   //#repeat c 0 4
-  tileSums[($i * 4u + $c) * NV + $j] *= factor;
+  (*acc)[($i * 4u + $c) * NV + $j] *= factor;
   //#end
   //#end
   //#end
 }
 
-fn tileStep(tid: u32) {
+fn tileStep(acc: ptr<function, TileSums>, tid: u32) {
   let ty = tid / TX;
   let tx = tid % TX;
   for (var k = 0u; k < TK; k++) {
@@ -53,33 +53,33 @@ fn tileStep(tid: u32) {
     //#repeat i 0 MV
     //#repeat j 0 NV
     //#repeat c 0 4
-    tileSums[($i * 4u + $c) * NV + $j] += a$i[$c] * b$j;
+    (*acc)[($i * 4u + $c) * NV + $j] += a$i[$c] * b$j;
     //#end
     //#end
     //#end
   }
 }
 
-fn tileFlush(tid: u32) {
+fn tileFlush(acc: ptr<function, TileSums>, tid: u32) {
   let ty = tid / TX;
   let tx = tid % TX;
   //#repeat i 0 MV
   //#repeat j 0 NV
   //#repeat c 0 4
-  tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX] = tileSums[($i * 4u + $c) * NV + $j];
+  tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX] = (*acc)[($i * 4u + $c) * NV + $j];
   //#end
   //#end
   //#end
 }
 
 // The reverse of tileFlush.
-fn tileLoad(tid: u32) {
+fn tileLoad(acc: ptr<function, TileSums>, tid: u32) {
   let ty = tid / TX;
   let tx = tid % TX;
   //#repeat i 0 MV
   //#repeat j 0 NV
   //#repeat c 0 4
-  tileSums[($i * 4u + $c) * NV + $j] = tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX];
+  (*acc)[($i * 4u + $c) * NV + $j] = tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX];
   //#end
   //#end
   //#end

@@ -1,7 +1,6 @@
-// The matrix tile that the SSD kernels are built on, on plain arithmetic (PLAIN = 1) or on subgroup matrices (MATRIX = 1).
-//#repeat f 0 PLAIN
-//#include ssd-tile-f32
-//#end
-//#repeat f 0 MATRIX
+// The matrix tile that the SSD kernels are built on: plain f32 arithmetic, or (MATRIX) f16 on subgroup matrices.
+//#if MATRIX
 //#include ssd-tile-f16
+//#else
+//#include ssd-tile-f32
 //#end

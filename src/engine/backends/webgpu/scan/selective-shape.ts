@@ -25,7 +25,7 @@ export interface SelectiveShape {
 /** Lanes, vec4s of states of a lane, and tokens of a tile for a state size. */
 function lanesFor(dState: number, software: boolean): { lanes: number; vecs: number; steps: number } {
   // Eight lanes keep more states in registers; beyond 128 states the sums over lanes would outgrow workgroup memory.
-  const most = dState > 32 && dState <= 128 ? 8 : 4;
+  const most = dState > 32 && dState <= 128 ? 8 : tuning.selective.lanes;
   let lanes = 1;
   while (lanes < most && lanes * 4 < dState) lanes *= 2;
   const vecs = Math.ceil(dState / (lanes * 4));

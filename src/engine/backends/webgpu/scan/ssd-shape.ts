@@ -27,6 +27,8 @@ export interface SsdShape {
   pairs: number;
   /** Whether products run on subgroup matrices in f16. */
   matrix: boolean;
+  /** Whether plain loops play the subgroup matrices. */
+  emulated: boolean;
   /** Terms of a matrix product staged at a time. */
   slab: number;
 }
@@ -63,6 +65,8 @@ export function ssdShape(
   const rowTile = tileSide(headDim, most);
   const stateTile = tileSide(dState, most);
   const tokenTiles = chunk / tokenTile;
+  const units = gpu.subgroupMatrix && gpu.subgroupSize[0] === 32 && gpu.subgroupSize[1] === 32;
+  const matrix = args.precision === 'f16' && (units || tuning.ssd.emulateMatrix);
   return {
     batch,
     length,
@@ -79,9 +83,10 @@ export function ssdShape(
     rowTiles: Math.ceil(headDim / rowTile),
     stateTile,
     stateTiles: Math.ceil(dState / stateTile),
-    slab: gpu.software ? tuning.ssd.software.slab : tuning.ssd.slab,
+    slab: matrix ? tuning.ssd.matrixSlab : gpu.software ? tuning.ssd.software.slab : tuning.ssd.slab,
     pairs: (tokenTiles * (tokenTiles + 1)) / 2,
-    matrix: args.precision === 'f16' && gpu.subgroupMatrix && gpu.subgroupSize[0] === 32 && gpu.subgroupSize[1] === 32,
+    matrix,
+    emulated: matrix && !units,
   };
 }
 
@@ -100,7 +105,7 @@ export function sizes(
 
 /** Constants of include/ssd-tile for a tile of m × n. */
 export function tileConstants(shape: SsdShape, m: number, n: number): Constants {
-  const common = { TM: m, TN: n, TK: shape.slab, PLAIN: shape.matrix ? 0 : 1, MATRIX: shape.matrix ? 1 : 0 };
+  const common = { TM: m, TN: n, TK: shape.slab, MATRIX: shape.matrix, EMULATED: shape.emulated };
   if (shape.matrix) {
     const [rows, columns] = [m / 16, n / 16];
     const SY = rows % 2 === 0 ? 2 : rows;

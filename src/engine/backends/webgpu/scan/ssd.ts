@@ -8,11 +8,11 @@ import { tuning } from './tuning.js';
 
 type Inputs = Omit<SsdArgs, 'out' | 'checkpoints'>;
 
-/** decay [batch, nChunks, nHeads, chunk, 2]: weight and running Σ dt·A of every token. */
+/** decay [batch, nChunks, nHeads, chunk, 4]: weight and running Σ dt·A of every token. */
 export function decayOf(recorder: Recorder, args: Inputs, shape: SsdShape): Tensor {
   const { dt, aLog, dtBias, lengths } = args;
   const { batch, nChunks, nHeads, chunk } = shape;
-  const decay = recorder.alloc([batch, nChunks, nHeads, chunk, 2]);
+  const decay = recorder.alloc([batch, nChunks, nHeads, chunk, 4]);
   const { HAS_BIAS, HAS_LENGTHS, ZOH } = optionsOf(args);
   const total = batch * nChunks * nHeads;
   recorder.dispatch({

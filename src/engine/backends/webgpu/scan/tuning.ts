@@ -8,6 +8,8 @@ export const tuning = {
     channels: 32,
     /** Channels of a workgroup, backward. */
     backwardChannels: 32,
+    /** Most lanes of a channel up to 32 states: fewer hold more states each. */
+    lanes: 4,
     /** Tokens of a tile, and between checkpoints, where a lane holds one vec4 of states. */
     steps: 16,
     /** The same on a software adapter. */
@@ -25,6 +27,10 @@ export const tuning = {
     tile: 64,
     /** Terms of a matrix product staged at a time. */
     slab: 16,
+    /** The same on subgroup matrices, a multiple of 16. */
+    matrixSlab: 32,
+    /** Let plain code play subgroup matrices where there are none: for tests of the f16 path. */
+    emulateMatrix: false,
     /** Workgroups of ssd-states from which on it walks the chunks itself; with fewer every chunk gets its own. */
     serialWorkgroups: 192,
     /** Workgroups of ssd-dscores to aim for by dividing the heads of a group. */
