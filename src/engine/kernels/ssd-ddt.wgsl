@@ -1,9 +1,8 @@
 // SSD gradient, last step: of dt, and a chunk's share of those of A and of the bias.
 //
 // With a_j = dt_j·A the decay at token j, the decay from k to t is Σ_{k<j≤t} a_j, so that
-//   da_j = Σ_{t≥j} (rows_t − columns_t + arrivals_t) + Σ_{k<j} weight_k·viaEnd_k + link
+//   da_j = Σ_{k<j≤t} W[t, k] + Σ_{t≥j} arrivals_t + Σ_{k<j} weight_k·viaEnd_k + link
 //   ddt_j = A·da_j + dweight_j·(∂weight/∂dt),   dA = Σ_j dt_j·da_j + dweight_j·(∂weight/∂A)
-// Row and column sums come from the same products, so their differences stay as exact as one sum.
 //
 // A workgroup per (sequence, chunk, head), an invocation a token.
 //   edges [batch, nChunks, nHeads, pairs, 2, TM] · rowSums [batch, nChunks, nHeads, rowTiles, CHUNK] vec2
@@ -32,7 +31,7 @@ struct Params {
 @group(0) @binding(10) var<storage, read_write> shares: array<f32>;
 @group(0) @binding(11) var<uniform> p: Params;
 
-var<workgroup> sums: array<vec2f, 2u * CHUNK>;
+var<workgroup> sums: array<vec4f, 2u * CHUNK>;
 
 @compute @workgroup_size(CHUNK)
 fn main(
@@ -54,19 +53,28 @@ fn main(
   }
   let A = -exp(aLog[p.aLogOffset + h]);
 
-  var behind = 0.0f;
+  // Sums that cross this token whole; of later tokens in this tile with earlier tiles; of this tile with later ones.
+  var across = 0.0f;
+  var row = 0.0f;
+  var column = 0.0f;
+  var arrival = 0.0f;
   var viaEnd = 0.0f;
   var dWeight = 0.0f;
   if (t < real) {
     let tile = tid / TM;
     for (var pair = 0u; pair < p.pairs; pair++) {
       let tiles = tilePair(pair);
-      let at = (id * p.pairs + pair) * 2u * TM + tid % TM;
-      if (tiles.x == tile) {
-        behind += edges[at];
-      }
-      if (tiles.y == tile) {
-        behind -= edges[at + TM];
+      let at = (id * p.pairs + pair) * 2u * TM;
+      if (tiles.x == tiles.y && tiles.x == tile) {
+        across += edges[at + tid % TM];
+      } else if (tiles.x == tile) {
+        row += edges[at + tid % TM];
+      } else if (tiles.y == tile && tiles.x > tile) {
+        column += edges[at + TM + tid % TM];
+      } else if (tiles.y < tile && tile < tiles.x) {
+        for (var m = 0u; m < TM; m++) {
+          across += edges[at + m];
+        }
       }
     }
     for (var i = 0u; i < p.rowTiles; i++) {
@@ -76,29 +84,34 @@ fn main(
     }
     if (HAS_STATES && c > 0u) {
       for (var i = 0u; i < p.arrivalTiles; i++) {
-        behind += arrivals[(id * p.arrivalTiles + i) * CHUNK + tid];
+        arrival += arrivals[(id * p.arrivalTiles + i) * CHUNK + tid];
       }
     }
     viaEnd *= decay[id * CHUNK + tid].x;
   }
 
-  // Two inclusive scans at once: of x from the last token back, of y from the first on.
-  sums[CHUNK - 1u - tid].x = behind;
-  sums[tid].y = viaEnd;
+  // Four inclusive scans at once: of x and y from the last token back, of z and w from the first on; x and z within tiles.
+  sums[CHUNK - 1u - tid].x = row;
+  sums[CHUNK - 1u - tid].y = arrival;
+  sums[tid].z = column;
+  sums[tid].w = viaEnd;
   workgroupBarrier();
   var source = 0u;
   for (var reach = 1u; reach < CHUNK; reach *= 2u) {
     var value = sums[source + tid];
     if (tid >= reach) {
-      value += sums[source + tid - reach];
+      let other = sums[source + tid - reach];
+      value += select(vec4f(0.0f, other.y, 0.0f, other.w), other, tid % TM >= reach);
     }
     source = CHUNK - source;
     sums[source + tid] = value;
     workgroupBarrier();
   }
-  var da = sums[source + CHUNK - 1u - tid].x;
+  let from0 = sums[source + CHUNK - 1u - tid];
+  var da = across + from0.x + from0.y;
   if (tid > 0u) {
-    da += sums[source + tid - 1u].y;
+    let upTo = sums[source + tid - 1u];
+    da += upTo.w + select(0.0f, upTo.z, tid % TM > 0u);
   }
   if (HAS_STATES && c > 0u && c + 1u < p.nChunks) {
     da += links[id];
@@ -127,10 +140,10 @@ fn main(
   }
 
   workgroupBarrier();
-  sums[tid] = vec2f(dA, dStep);
+  sums[tid] = vec4f(dA, dStep, 0.0f, 0.0f);
   workgroupBarrier();
   if (tid == 0u) {
-    var total = vec2f(0.0f);
+    var total = vec4f(0.0f);
     for (var i = 0u; i < CHUNK; i++) {
       total += sums[i];
     }

@@ -23,14 +23,10 @@ struct Params {
 
 const LEAST: f32 = 200.0f;
 
-var<workgroup> sums: array<vec2f, 2u * CHUNK>;
+// The high parts are multiples of 1/GRAIN and at most CHUNK·LEAST in sum, which a float holds exactly; the low ones stay small.
+const GRAIN: f32 = 64.0f;
 
-// Sum of two such pairs, with the rounding error of the high parts in the low one (Knuth's two-sum).
-fn add(a: vec2f, b: vec2f) -> vec2f {
-  let sum = a.x + b.x;
-  let part = sum - a.x;
-  return vec2f(sum, (a.x - (sum - part)) + (b.x - part) + (a.y + b.y));
-}
+var<workgroup> sums: array<vec2f, 2u * CHUNK>;
 
 @compute @workgroup_size(CHUNK)
 fn main(
@@ -58,14 +54,16 @@ fn main(
     }
     step = clamp(softplus(raw), p.dtLow, p.dtHigh);
   }
-  sums[tid] = vec2f(max(step * A, -LEAST), 0.0f);
+  let fade = max(step * A, -LEAST);
+  let high = round(fade * GRAIN) / GRAIN;
+  sums[tid] = vec2f(high, fade - high);
   workgroupBarrier();
   // Inclusive scan by doubling, between two halves of the array.
   var source = 0u;
   for (var reach = 1u; reach < CHUNK; reach *= 2u) {
     var value = sums[source + tid];
     if (tid >= reach) {
-      value = add(sums[source + tid - reach], value);
+      value += sums[source + tid - reach];
     }
     source = CHUNK - source;
     sums[source + tid] = value;

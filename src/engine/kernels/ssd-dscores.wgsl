@@ -2,12 +2,13 @@
 //
 //   E[t, k] = dOut_t · x_k of a head;  decayed = exp(Σ dt·A from k to t)·weight_k for k ≤ t
 //   dScores[t, k] = Σ over heads E·decayed                     (dC += dScores·B, dB += dScoresᵀ·C later)
-//   W[t, k] = E·decayed·scores: gradient of Σ dt·A from k to t; what is needed of it are its row and column sums without
-//   the diagonal, which cancels.
+//   W[t, k] = E·decayed·scores: gradient of Σ dt·A from k to t, so that the decay at token j gets the sum of all W with
+//   k < j ≤ t. A tile on the diagonal leaves these sums; another its row and column sums, from which ssd-ddt makes them.
+//   Only sums, no differences: under strong decay the result is small and everything it would be a difference of is not.
 //
 // A workgroup takes a TM × TM tile (on or below the diagonal) of one group and HEADS of its heads, one after another.
 //   dScores [parts, batch, nChunks, nGroups, CHUNK, CHUNK], parts = heads of a group / HEADS
-//   edges [batch, nChunks, nHeads, pairs, 2, TM]: row sums, column sums
+//   edges [batch, nChunks, nHeads, pairs, 2, TM]: sums across j, or row sums and column sums
 //#include flat
 //#include ssd-span
 //#include ssd-tile
@@ -129,15 +130,36 @@ fn main(
       tileWriteQuad(m, n, w);
     }
     workgroupBarrier();
-    for (var m = tid; m < TM; m += THREADS) {
-      var row = 0.0f;
-      var column = 0.0f;
-      for (var n = 0u; n < TM; n++) {
-        row += tileRead(m, (n + m) % TM);
-        column += tileRead(n, m);
+    let edgesAt = (line * p.pairs + pair) * 2u * TM;
+    if (tiles.x == tiles.y) {
+      for (var m = tid; m < TM; m += THREADS) {
+        var before = 0.0f;
+        for (var n = 0u; n < TM; n += 4u) {
+          let w = tileReadQuad(m, n);
+          let sums2 = vec2f(before + w.x, before + w.x + w.y);
+          tileWriteQuad(m, n, vec4f(before, sums2, sums2.y + w.z));
+          before = sums2.y + w.z + w.w;
+        }
       }
-      edges[((line * p.pairs + pair) * 2u) * TM + m] = row;
-      edges[((line * p.pairs + pair) * 2u + 1u) * TM + m] = column;
+      workgroupBarrier();
+      for (var n = tid; n < TM; n += THREADS) {
+        var across = 0.0f;
+        for (var m = n; m < TM; m++) {
+          across += tileRead(m, n);
+        }
+        edges[edgesAt + n] = across;
+      }
+    } else {
+      for (var m = tid; m < TM; m += THREADS) {
+        var row = 0.0f;
+        var column = 0.0f;
+        for (var n = 0u; n < TM; n++) {
+          row += tileRead(m, (n + m) % TM);
+          column += tileRead(n, m);
+        }
+        edges[edgesAt + m] = row;
+        edges[edgesAt + TM + m] = column;
+      }
     }
     workgroupBarrier();
   }

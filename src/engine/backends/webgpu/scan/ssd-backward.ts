@@ -60,7 +60,7 @@ function inputGradient(
       HAS_SKIP: skip !== undefined,
       HAS_STATES: dStates !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, shape.tokenTile, shape.rowTile),
+      ...tileConstants(recorder, shape, shape.tokenTile, shape.rowTile),
     },
     bindings: { x, B, dOut, skip, lengths, decay, scores, dStates, dX, rowSums, skipSums },
     params: {
@@ -99,7 +99,7 @@ function scoreGradient(
       HEADS: heads,
       HAS_LENGTHS: lengths !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, tokenTile, tokenTile),
+      ...tileConstants(recorder, shape, tokenTile, tokenTile, 4 * tokenTile ** 2),
     },
     bindings: { x, dOut, lengths, decay, scores, dScores, edges },
     params: {
@@ -141,7 +141,7 @@ function tokenGradient(
       HAS_LENGTHS: lengths !== undefined,
       HAS_STATES: states !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, shape.tokenTile, shape.stateTile),
+      ...tileConstants(recorder, shape, shape.tokenTile, shape.stateTile, 4 * shape.tokenTile * shape.stateTile),
     },
     bindings: {
       V: ofC ? dOut : x,

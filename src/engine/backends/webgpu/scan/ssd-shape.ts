@@ -40,13 +40,18 @@ function tileSide(extent: number, most: number): number {
   return upTo(extent / Math.max(1, Math.ceil(extent / most)), 16);
 }
 
+/** Longest side of a tile: two of them, a slab and a chunk's decay must fit in workgroup memory (ssd-dscores has most). */
+function longestSide({ gpu }: Recorder): number {
+  if (gpu.software) return tuning.ssd.software.tile;
+  return gpu.limits.maxComputeWorkgroupStorageSize < 40 * 1024 ? Math.min(32, tuning.ssd.tile) : tuning.ssd.tile;
+}
+
 /** One chunk for a short sequence, as small as tiles allow. */
-function chunkFor(length: number, software: boolean): { chunk: number; tokenTile: number } {
-  const { ssd } = tuning;
-  const { chunk, tile } = software ? ssd.software : ssd;
+function chunkFor(recorder: Recorder, length: number): { chunk: number; tokenTile: number } {
+  const tile = longestSide(recorder);
+  const { chunk } = recorder.gpu.software ? tuning.ssd.software : tuning.ssd;
   if (length >= chunk) return { chunk, tokenTile: Math.min(chunk, tile) };
-  if (length <= tile) return { chunk: upTo(length, 16), tokenTile: upTo(length, 16) };
-  const tiles = Math.ceil(length / tile);
+  const tiles = Math.max(1, Math.ceil(length / tile));
   const side = upTo(length / tiles, 16);
   return { chunk: side * tiles, tokenTile: side };
 }
@@ -60,8 +65,8 @@ export function ssdShape(
   const { nHeads, nGroups } = args;
   const headDim = dInner / nHeads;
   const dState = columnsOf(args.B) / nGroups;
-  const { chunk, tokenTile } = chunkFor(Math.max(1, length), gpu.software);
-  const most = gpu.software ? tuning.ssd.software.tile : tuning.ssd.tile;
+  const { chunk, tokenTile } = chunkFor(recorder, Math.max(1, length));
+  const most = longestSide(recorder);
   const rowTile = tileSide(headDim, most);
   const stateTile = tileSide(dState, most);
   const tokenTiles = chunk / tokenTile;
@@ -103,18 +108,24 @@ export function sizes(
   return { constants, params: { headDim, dState } };
 }
 
-/** Constants of include/ssd-tile for a tile of m × n. */
-export function tileConstants(shape: SsdShape, m: number, n: number): Constants {
-  const common = { TM: m, TN: n, TK: shape.slab, MATRIX: shape.matrix, EMULATED: shape.emulated };
-  if (shape.matrix) {
-    const [rows, columns] = [m / 16, n / 16];
-    const SY = rows % 2 === 0 ? 2 : rows;
-    const SX = columns % 2 === 0 ? 2 : 1;
-    return { ...common, SX, SY, MB: rows / SY, NB: columns / SX };
+/** Constants of include/ssd-tile for a tile of m × n in a kernel that has `others` bytes of workgroup memory besides. */
+export function tileConstants(recorder: Recorder, shape: SsdShape, m: number, n: number, others = 0): Constants {
+  const { matrix, emulated } = shape;
+  if (!matrix) {
+    const MV = m >= 48 ? 2 : 1;
+    const NV = n >= 48 ? 2 : 1;
+    const sides = { TM: m, TN: n, TK: shape.slab, MV, NV, TY: m / (4 * MV), TX: n / (4 * NV) };
+    return { ...sides, MATRIX: false, EMULATED: false };
   }
-  const MV = m >= 48 ? 2 : 1;
-  const NV = n >= 48 ? 2 : 1;
-  return { ...common, MV, NV, TY: m / (4 * MV), TX: n / (4 * NV) };
+  // Slabs of halves and the tile they add up to: the slab is as deep as fits.
+  const spare = recorder.gpu.limits.maxComputeWorkgroupStorageSize - others - 4 * m * (n + 4) - 32 * shape.chunk;
+  let slab = shape.slab;
+  while (slab > 16 && slab * 2 * (m + n + 16) > spare) slab /= 2;
+  const [rows, columns] = [m / 16, n / 16];
+  const SY = rows % 2 === 0 ? 2 : rows;
+  const SX = columns % 2 === 0 ? 2 : 1;
+  const sides = { TM: m, TN: n, TK: slab, SX, SY, MB: rows / SY, NB: columns / SX };
+  return { ...sides, MATRIX: true, EMULATED: emulated };
 }
 
 /** States that enter the chunks, or nothing where one chunk holds the sequence: its gradient needs none. */
@@ -122,7 +133,7 @@ export function ssdCheckpointShape(
   recorder: Recorder,
   dims: { batch: number; length: number; dInner: number; dState: number; nHeads: number },
 ): readonly number[] | undefined {
-  const { chunk } = chunkFor(Math.max(1, dims.length), recorder.gpu.software);
+  const { chunk } = chunkFor(recorder, Math.max(1, dims.length));
   const nChunks = Math.ceil(dims.length / chunk);
   if (nChunks <= 1) return undefined;
   return [dims.batch, nChunks, dims.nHeads, dims.dInner / dims.nHeads, dims.dState];

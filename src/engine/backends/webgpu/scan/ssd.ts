@@ -37,7 +37,7 @@ export function scoresOf(recorder: Recorder, args: Inputs, shape: SsdShape): Ten
       CHUNK: chunk,
       HAS_LENGTHS: lengths !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, tokenTile, tokenTile),
+      ...tileConstants(recorder, shape, tokenTile, tokenTile),
     },
     bindings: { B, C, lengths, scores },
     params: { dState: shape.dState, total, length: shape.length, nChunks, nGroups, pairs },
@@ -79,7 +79,7 @@ export function fillStates(
       LOCAL: local,
       REVERSE: reverse,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, shape.rowTile, shape.stateTile),
+      ...tileConstants(recorder, shape, shape.rowTile, shape.stateTile),
     },
     bindings: { x, V, decay, lengths, states, state },
     params: {
@@ -123,7 +123,7 @@ function output(
       HAS_SKIP: skip !== undefined,
       HAS_STATES: parts.states !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(shape, shape.tokenTile, shape.rowTile),
+      ...tileConstants(recorder, shape, shape.tokenTile, shape.rowTile),
     },
     bindings: { x, C, skip, lengths, decay: parts.decay, scores: parts.scores, states: parts.states, out },
     params: {
