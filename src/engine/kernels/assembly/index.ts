@@ -10,6 +10,7 @@ import { Op } from './opcodes';
 import { columnSum, embedding, gatedRmsNorm, rmsNorm, sumSquares } from './rows';
 import { selectiveScan } from './selective-scan';
 import { ssd, ssdStep } from './ssd';
+import { ssdChunked } from './ssd-chunk';
 import { close, isQuitting, join, leave, nextUnits, offer, scratchOf, waitForOffer } from './threads';
 
 /**
@@ -20,6 +21,7 @@ export { multiplyPanels } from './gemm';
 export { dot4 } from './gemv';
 export { eulerBlock } from './selective-scan';
 export { chunkBlock } from './ssd';
+export { chunkOutput } from './ssd-chunk';
 
 function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
   switch (load<i32>(cmd)) {
@@ -55,6 +57,8 @@ function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
       return selectiveScan(cmd, from, to, scratch);
     case Op.Ssd:
       return ssd(cmd, from, to, scratch);
+    case Op.SsdChunked:
+      return ssdChunked(cmd, from, to, scratch);
     case Op.SsdStep:
       return ssdStep(cmd, from, to);
     case Op.Attention:
@@ -76,23 +80,28 @@ function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
   }
 }
 
-/** Run `count` commands from `list` on, in order; commands marked parallel are offered to the workers. */
+/**
+ * Run `count` commands from `list` on, in order. The loop does nothing but call: V8 11.3's baseline compiler (Node 20)
+ * loses locals of a function around the atomic operations of `runOne`, and inlined there the loop ended early.
+ */
 export function run(list: usize, count: i32, threads: i32): void {
   const end = list + <usize>count * COMMAND_BYTES;
-  for (let cmd = list; cmd < end; cmd += COMMAND_BYTES) {
-    const units = load<i32>(cmd, 4);
-    if (threads > 1 && load<i32>(cmd, 12)) {
-      offer(cmd);
-      work(cmd, 0);
-      close();
-    } else {
-      execute(cmd, 0, units, scratchOf(0));
-    }
+  for (let cmd = list; cmd < end; cmd += COMMAND_BYTES) runOne(cmd, threads);
+}
+
+/** Run one command, offered to the workers if it is marked parallel. Exported so that it is not inlined. */
+export function runOne(cmd: usize, threads: i32): void {
+  if (threads > 1 && load<i32>(cmd, 12)) {
+    offer(cmd);
+    work(cmd, 0);
+    close();
+  } else {
+    execute(cmd, 0, load<i32>(cmd, 4), scratchOf(0));
   }
 }
 
-/** Take units of the command on offer until none are left. */
-function work(cmd: usize, thread: i32): void {
+/** Take units of the command on offer until none are left. Exported for the same reason. */
+export function work(cmd: usize, thread: i32): void {
   const units = load<i32>(cmd, 4);
   const grain = load<i32>(cmd, 8);
   const scratch = scratchOf(thread);
