@@ -21,7 +21,7 @@ export interface F16Tile {
 }
 
 /** The tile for large products, and the one for products that would otherwise have too few tiles. */
-export const LARGE: F16Tile = { tile: [128, 128, 32], subgroups: [2, 4], stages: 2, pad: 1, direct: true };
+export const LARGE: F16Tile = { tile: [128, 128, 32], subgroups: [2, 4], stages: 1, pad: 1, direct: true };
 export const SMALL: F16Tile = { tile: [64, 64, 32], subgroups: [2, 2], stages: 2, pad: 1, direct: true };
 
 /** Threads of a subgroup. Adapters with another number are not offered this kernel. */
