@@ -14,18 +14,18 @@ try {
   for (const line of services.description) log.info(line);
   let api: ApiProcess;
   try {
-    api = await ApiProcess.start(config, services.databaseUrl, log);
+    api = await ApiProcess.start(config, services, log);
   } catch (error) {
     await services.close();
     throw error;
   }
   log.info({ address: api.address }, `listening on ${api.address}`);
-  // For whoever started us and asked for a free port.
-  process.stdout.write(`${JSON.stringify({ address: api.address, pid: process.pid })}\n`);
   onStop(log, config.server.shutdownMs, async () => {
     await api.stop();
     await services.close();
   });
+  // For whoever started us and asked for a free port.
+  process.stdout.write(`${JSON.stringify({ address: api.address, pid: process.pid })}\n`);
 } catch (thrown) {
   const error = toAdderError(thrown);
   process.stderr.write(`${error.toLine()}\n`);

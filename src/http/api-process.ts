@@ -2,7 +2,10 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
 import { ChildEngine } from '../forecast/rest/child-engine.js';
 import { ForecastService } from '../forecast/rest/forecast-service.js';
+import type { JobTable } from '../jobs/define.js';
+import { JobSystem } from '../jobs/system.js';
 import type { Config } from '../platform/config.js';
+import type { Services } from '../platform/embedded/services.js';
 import { AdderError } from '../platform/errors.js';
 import { HttpMetrics } from '../platform/rest/http-metrics.js';
 import { Readiness } from '../platform/rest/readiness.js';
@@ -19,6 +22,9 @@ import { openApiDocument } from './openapi.js';
 import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes } from './routes.js';
 import { Usage } from './usage.js';
 
+/** Jobs are followed by id, whatever their kind; kinds that this process adds itself come with their processors. */
+const JOBS: JobTable = { queues: {}, kinds: {} };
+
 /** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
 export class ApiProcess {
   private constructor(
@@ -28,16 +34,28 @@ export class ApiProcess {
   ) {}
 
   /** Throws AdderErrors: those of the database, and `NO_KEYS` where it would listen to the network without any key. */
-  static async start(config: Config, databaseUrl: string, log: Logger): Promise<ApiProcess> {
+  static async start(
+    config: Config,
+    services: Pick<Services, 'databaseUrl' | 'queue'>,
+    log: Logger,
+  ): Promise<ApiProcess> {
     const database = await Database.open({
-      url: databaseUrl,
+      url: services.databaseUrl,
       poolSize: config.databasePool,
       onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
     });
     const engine = new ChildEngine(config, log);
+    let jobs: JobSystem<JobTable> | undefined;
     try {
       const keys = new ApiKeys(database);
       if (!isLoopback(config.server.host) && !(await keys.any())) throw noKeys(config.server.host);
+      jobs = await JobSystem.open<JobTable>({
+        table: JOBS,
+        database,
+        connection: services.queue,
+        maxUnfinished: config.limits.unfinishedJobs,
+        onError: (error) => log.warn({ err: error }, 'the queue has trouble'),
+      });
       const api: ApiContext = {
         config,
         log,
@@ -50,6 +68,7 @@ export class ApiProcess {
         reader: new PointReader(database),
         readiness: new Readiness(engine, database, log),
         usage: new Usage(),
+        jobs,
       };
       const holder = new OpenApiHolder();
       const metrics = new HttpMetrics();
@@ -71,6 +90,7 @@ export class ApiProcess {
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
       return new ApiProcess(app, `http://${host}:${port}`, api);
     } catch (error) {
+      await jobs?.close();
       await engine.close();
       await database.close();
       throw error;
@@ -79,12 +99,13 @@ export class ApiProcess {
 
   /** Refuses new requests, lets running ones finish for as long as is configured, then closes everything. */
   async stop(): Promise<void> {
-    const { readiness, config, engine, database } = this.api;
+    const { readiness, config, engine, database, jobs } = this.api;
     readiness.stop();
     const server = this.app.getHttpServer();
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
     await this.app.close();
     clearTimeout(timer);
+    await jobs.close();
     await engine.close();
     await database.close();
   }

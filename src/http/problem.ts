@@ -72,7 +72,7 @@ export function asRequestError(thrown: unknown): RequestError {
     message: status === 500 ? 'something failed that should not' : known.message,
     ...(status === 500 || !known.where ? {} : { where: known.where }),
     fix: status === 500 ? 'this is a defect of Adder; report it with the requestId' : known.fix,
-    ...(status === 503 ? { retryAfter: 2 } : {}),
+    ...(status === 503 ? { retryAfter: (known as { retryAfter?: number }).retryAfter ?? 2 } : {}),
     cause: thrown,
   });
 }

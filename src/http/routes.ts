@@ -1,9 +1,12 @@
 import type { Type } from '@nestjs/common';
+import { KSERVE_DIALECT } from '../forecast/kserve/dialect.js';
+import { KserveController } from '../forecast/kserve/kserve.controller.js';
 import { NIXTLA_DIALECT } from '../forecast/nixtla/dialect.js';
 import { NixtlaController } from '../forecast/nixtla/nixtla.controller.js';
 import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
 import { BacktestsController } from '../forecast/rest/backtests.controller.js';
 import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
+import { JobsController } from '../jobs/rest/jobs.controller.js';
 import { HealthController } from '../platform/rest/health.controller.js';
 import { KeysController } from '../platform/rest/keys.controller.js';
 import { MetricsController } from '../platform/rest/metrics.controller.js';
@@ -19,7 +22,9 @@ export const CONTROLLERS: Type[] = [
   BacktestsController,
   SeriesController,
   PointsController,
+  JobsController,
   NixtlaController,
+  KserveController,
   ModelsController,
   KeysController,
   HealthController,
@@ -28,16 +33,14 @@ export const CONTROLLERS: Type[] = [
 ];
 
 /** Protocols whose errors look different from ours. */
-export const DIALECTS: ErrorDialect[] = [NIXTLA_DIALECT];
+export const DIALECTS: ErrorDialect[] = [NIXTLA_DIALECT, KSERVE_DIALECT];
 
 /** Paths that are answered without a key: what load balancers, Prometheus and readers of the documentation ask for. */
 export function isOpenPath(path: string): boolean {
-  return /^\/(health\/(live|ready)|metrics|docs(\/[\w.-]+)?)$/.test(path);
+  return /^\/(health\/(live|ready)|metrics|docs(\/[\w.-]+)?|v2|v2\/health\/(live|ready))$/.test(path);
 }
 
-/** Paths that take CSV, NDJSON or binary tensors beside JSON. */
+/** Paths that take CSV and NDJSON beside JSON. */
 export function takesBytes(path: string): boolean {
-  return (
-    /^\/v1\/(points|series\/[^/]+\/points)$/.test(path) || /^\/v2\/models\/[^/]+(\/versions\/[^/]+)?\/infer$/.test(path)
-  );
+  return /^\/v1\/(points|series\/[^/]+\/points)$/.test(path);
 }

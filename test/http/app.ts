@@ -15,7 +15,14 @@ export async function startApp(env: Record<string, string> = {}, dataDir?: strin
   const dir = dataDir === undefined ? scratch() : undefined;
   const folder = dataDir ?? dir!.path;
   const process = Helper.start('test/http/serve.ts', [], {
-    env: { PORT: '0', ADDER_DATA_DIR: folder, ADDER_LOG_FORMAT: 'json', ADDER_QUEUE: 'postgres', ...env },
+    env: {
+      PORT: '0',
+      ADDER_DATA_DIR: folder,
+      ADDER_LOG_FORMAT: 'json',
+      ADDER_QUEUE: 'postgres',
+      ADDER_MODEL: 'theta',
+      ...env,
+    },
   });
   const { address } = await process.next<{ address: string }>();
   await until(async () => (await fetch(`${address}/health/ready`)).status === 200, 60_000, 'readiness');

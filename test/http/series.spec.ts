@@ -109,12 +109,7 @@ describe('points', () => {
   });
 
   it.each([
-    [
-      'application/x-ndjson',
-      `{"series":"x","timestamp":"${day(0)}","value":1}\n{"series":"x","value":1}`,
-      422,
-      2,
-    ],
+    ['application/x-ndjson', `{"series":"x","timestamp":"${day(0)}","value":1}\n{"series":"x","value":1}`, 422, 2],
     ['application/x-ndjson', '{bad', 400, 1],
     ['text/csv', 'unique_id,ds,y\nx,2024-01-01,abc\n', 422, 2],
     ['text/csv', 'a,b\n1,2\n', 422, 1],

@@ -37,3 +37,11 @@ export const noFineTuning = (field?: string) =>
         fix: 'forecast without it',
       })
     : invalid('fine-tuning is not available yet; send 0', field);
+
+export const noAsync = () =>
+  new RequestError({
+    status: 501,
+    code: 'NOT_AVAILABLE',
+    message: 'asynchronous jobs of this protocol are not available yet',
+    fix: 'send it to the same path without /async; use num_partitions for many series',
+  });

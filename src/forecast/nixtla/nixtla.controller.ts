@@ -10,7 +10,7 @@ import { defaultSeason } from '../time/frequency.js';
 import { detectAnomalies, detectOnline } from './anomalies.js';
 import { crossValidation, forecast, inSample } from './forecasting.js';
 import { frequencyOfAlias } from './frequency.js';
-import { noFineTuning, resolveModel } from './models.js';
+import { noAsync, noFineTuning, resolveModel } from './models.js';
 import {
   type AnomalyInput,
   anomalyInput,
@@ -102,6 +102,12 @@ export class NixtlaController {
   @ApiOperation({ summary: 'Not available yet: answers 501, which clients do not retry' })
   finetuneLater(): never {
     throw noFineTuning();
+  }
+
+  @Post(['v2/forecast/async', 'v2/cross_validation/async'])
+  @ApiOperation({ summary: 'Not available yet: answers 501, which clients do not retry' })
+  later(): never {
+    throw noAsync();
   }
 
   @Get('v2/finetuned_models')

@@ -1,7 +1,7 @@
 import { AdderError } from '../../platform/errors.js';
 import { type Frequency, formatFrequency, frequencyOfStep, stepMilliseconds, stepMonths } from '../time/frequency.js';
 import { type Grid, gridOf, utc } from '../time/grid.js';
-import { inferSampling, samplingWith } from '../time/infer.js';
+import { inferSampling, type Sampling, samplingWith } from '../time/infer.js';
 
 /** Where rows lie on a regular grid. */
 export interface Regular {
@@ -36,7 +36,7 @@ const ROUND_STEPS = [
  */
 export function regularise(times: Float64Array, wanted?: Frequency): Regular {
   const distinct = times.every((t, i) => i === 0 || t > times[i - 1]!);
-  const sampling = distinct ? (wanted ? samplingWith(times, wanted) : inferSampling(times)) : undefined;
+  const sampling = distinct ? (wanted ? samplingWith(times, wanted) : roundSampling(times)) : undefined;
   const regular: Regular = sampling
     ? { ...sampling, how: sampling.jitter > 0 ? 'moved' : 'exact' }
     : gather(times, wanted ?? roundStep(times));
@@ -50,6 +50,14 @@ export function regularise(times: Float64Array, wanted?: Frequency): Regular {
     });
   }
   return regular;
+}
+
+/** What the times show; where they stray from a step that nobody would choose, such as 2900 s, the round one beside it. */
+function roundSampling(times: Float64Array): Sampling | undefined {
+  const sampling = inferSampling(times);
+  if (!sampling || sampling.jitter === 0 || stepMonths(sampling.frequency) !== undefined) return sampling;
+  if (ROUND_STEPS.includes(stepMilliseconds(sampling.frequency))) return sampling;
+  return samplingWith(times, roundStep(times));
 }
 
 /** The round step nearest to the median distance of neighbours, on a scale of ratios. */
