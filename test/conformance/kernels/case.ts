@@ -8,6 +8,8 @@ export interface KernelCase {
   name: string;
   /** Training kernels are missing on backends that run inference only. */
   training?: boolean;
+  /** Random calls in an ordinary run, where their compilation on a software adapter is dear. */
+  runs?: number;
   /** `small` calls have at most a few hundred inputs, for finite differences. */
   make(random: Random, small: boolean): Call;
 }

@@ -54,6 +54,7 @@ export const denseCases: KernelCase[] = [
   {
     // Operands rounded to f16 are off by 2^-11 each where the backend has matrix units; elsewhere f32 is used.
     name: 'matmul of f16 operands',
+    runs: 3,
     make: (random, small) => {
       const [m, n, k] = [0, 0, 0].map(() => (small ? 3 : pick(random, [64, 96, 128, 130, 256])));
       const [transposeA, transposeB] = [0, 0].map(() => chance(random, 0.5));
@@ -91,6 +92,7 @@ export const denseCases: KernelCase[] = [
   {
     // Weight gradients: few outputs, many terms.
     name: 'matmul of long sums',
+    runs: 4,
     make: (random, small) => {
       const [m, n, k] = small
         ? [2, 3, 9]

@@ -23,8 +23,9 @@ import type { KernelCase } from './case.js';
 
 /** Largest relative error of float32 kernels, in the Euclidean and in the maximum norm. */
 const TOLERANCE = 1e-5;
-/** Random calls of each kernel. ADDER_TEST_RUNS makes a longer search. */
-const RUNS = Number(process.env.ADDER_TEST_RUNS ?? 8);
+/** Random calls of each kernel, unless its case says otherwise. ADDER_TEST_RUNS makes a longer search. */
+const RUNS = 6;
+const LONGER = process.env.ADDER_TEST_RUNS;
 /** Milliseconds: a software adapter takes seconds to compile each variant of a large kernel. */
 const COMPILE_LIMIT = 600_000;
 const oracle = createReferenceBackend();
@@ -58,7 +59,8 @@ async function check(backend: Backend, call: Call, layout: Layout, key: string):
 async function search(backend: Backend, kernelCase: KernelCase): Promise<void> {
   const failures: string[] = [];
   // The oracle against itself: only layouts, repetition and plans can go wrong.
-  const runs = backend.name === 'reference' ? Math.ceil(RUNS / 3) : RUNS;
+  const wanted = LONGER ? Number(LONGER) : (kernelCase.runs ?? RUNS);
+  const runs = backend.name === 'reference' ? Math.ceil(wanted / 3) : wanted;
   for (let seed = 1; seed <= runs; seed++) {
     const random = new Random(seed);
     const made = kernelCase.make(random, false);

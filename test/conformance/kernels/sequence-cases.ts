@@ -78,6 +78,7 @@ function scanOptions(random: Random) {
 function selectiveScan(backward: boolean): KernelCase {
   return {
     name: backward ? 'selectiveScanBackward' : 'selectiveScan',
+    runs: backward ? 5 : undefined,
     training: backward,
     make: (random, small) => {
       const dInner = small ? 1 + random.integer(3) : pick(random, [1, 3, 16, 33, 64, 96]);
@@ -120,6 +121,7 @@ function ssd(backward: boolean, precision: Precision = 'f32'): KernelCase {
   const tolerance = precision === 'f16' ? 5e-3 : undefined;
   return {
     name: `${backward ? 'ssdBackward' : 'ssd'}${precision === 'f16' ? ' of f16 operands' : ''}`,
+    runs: precision === 'f16' ? 3 : undefined,
     training: backward,
     make: (random, small) => {
       const nGroups = small ? 1 + random.integer(2) : pick(random, [1, 1, 1, 2, 3]);
