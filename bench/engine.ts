@@ -1,8 +1,8 @@
 /** The engine's benchmarks: kernels and whole models on the GPU, and on the CPU beside onnxruntime-node. */
 import type { Backend } from '../src/engine/backend.js';
-import { createWasmBackend } from '../src/engine/backends/wasm/index.js';
 import { createWebgpuBackend } from '../src/engine/backends/webgpu/index.js';
 import { AdderError } from '../src/platform/errors.js';
+import { runCpuBench } from './cpu/main.js';
 import { matmulRows, selectiveScanRows, ssdRows } from './gpu/kernels.js';
 import { blockRows, decodeRows, lengthRows, positionRows, recomputeRows } from './gpu/model.js';
 import type { SuiteOptions } from './main.js';
@@ -21,11 +21,6 @@ const GPU_PARTS: Record<string, Part> = {
   length: (backend) => lengthRows(backend, powers(10, 18), 'f16'),
   position: (backend) => positionRows(backend, 1000, 1_000_000),
   recompute: (backend) => recomputeRows(backend, 12, 8, 1024, 'f16'),
-};
-
-const CPU_PARTS: Record<string, Part> = {
-  length: (backend) => lengthRows(backend, powers(10, 14), 'f32'),
-  position: (backend) => positionRows(backend, 1000, 1_000_000),
 };
 
 /** Measure the chosen parts one after another, saying on stderr which one is under way. */
@@ -69,8 +64,7 @@ export async function run(options: SuiteOptions): Promise<void> {
     } else console.error('bench engine: no GPU found, measuring the CPU alone');
   }
   if (backend !== 'webgpu') {
-    const cpu = await createWasmBackend({ threads: 1 });
-    await measure('engine on the CPU', cpu, CPU_PARTS, options, suffixed('cpu'));
-    await cpu.dispose();
+    const { device, rows } = await runCpuBench({ only: options.only });
+    publish(report('engine on the CPU', device, rows), suffixed('cpu'));
   }
 }

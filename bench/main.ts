@@ -4,6 +4,7 @@ import { AdderError } from '../src/platform/errors.js';
 
 const SUITES: Record<string, () => Promise<{ run(options: SuiteOptions): Promise<void> }>> = {
   engine: () => import('./engine.js'),
+  audio: () => import('./audio/index.js'),
 };
 
 export interface SuiteOptions {
