@@ -2,7 +2,7 @@
  * Compiles the AssemblyScript kernels to src/engine/kernels/wasm/{simd,relaxed}.wasm: one source, two builds. Skips a
  * build that is newer than every source. `--force` builds always.
  */
-import { mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -23,6 +23,7 @@ function modified(path) {
   }
 }
 
+const started = new Date();
 const inputs = [fileURLToPath(import.meta.url), ...readdirSync(sources).map((name) => join(sources, name))];
 const newest = Math.max(...inputs.map(modified));
 const outdated = BUILDS.filter(({ file }) => process.argv.includes('--force') || modified(join(target, file)) < newest);
@@ -64,6 +65,8 @@ if (outdated.length > 0) {
           if (name !== file) return;
           const unfinished = join(target, `${file}.${process.pid}`);
           writeFileSync(unfinished, contents);
+          // As old as its inputs: a source saved while this ran is newer, and the next call builds again.
+          utimesSync(unfinished, started, started);
           renameSync(unfinished, join(target, file));
         },
       },

@@ -13,6 +13,9 @@ const STEP_CHANNELS = 256;
 const SCAN_CHANNELS = 32;
 /** Tokens of a chunk, TOKENS and SCAN_TOKENS of the kernels. */
 const CHUNK = 32;
+/** The same of the chunked SSD, and the shortest sequence it is used for. */
+const SSD_CHUNK = 40;
+const LEAST_CHUNKED = 12;
 
 function checkLengths(kernel: string, lengths: Tensor | undefined, batch: number): void {
   if (lengths) expectVector(kernel, 'lengths', lengths, batch, 'i32');
@@ -133,9 +136,11 @@ export function ssd(executor: Executor, args: SsdArgs): void {
   checkLengths('ssd', lengths, batch);
   if (args.checkpoints) fail('ssd', 'checkpoints', 'this backend keeps none');
   const step = length === 1 && state !== undefined;
-  const padded = Math.ceil(N / 16) * 16;
+  const chunked = length >= LEAST_CHUNKED;
+  const heads = chunked ? headsTogether(H / G, batch * H, executor.threads.count) : 1;
+  const units = (batch * H) / heads;
   executor.writer
-    .begin(step ? Op.SsdStep : Op.Ssd, batch * H, length * P * padded)
+    .begin(step ? Op.SsdStep : chunked ? Op.SsdChunked : Op.Ssd, units, heads * length * P * N)
     .pointer(executor.output(out, 'out'))
     .pointer(out.stride * 4)
     .pointer(executor.input(x, 'x'))
@@ -158,8 +163,29 @@ export function ssd(executor: Executor, args: SsdArgs): void {
     .int(N)
     .float(dtLimit?.[0] ?? 0)
     .float(dtLimit?.[1] ?? Number.POSITIVE_INFINITY)
-    .int(args.discretisation === 'zoh' ? 1 : 0);
-  executor.emit(step ? 0 : 4 * (14 * CHUNK + 2 * CHUNK * padded + (P + 1) * padded));
+    .int(args.discretisation === 'zoh' ? 1 : 0)
+    .int(heads);
+  executor.emit(step ? 0 : chunked ? chunkedScratch(P, N, heads) : recurrentScratch(P, N));
+}
+
+/** Heads of a group that a unit of the chunked SSD takes together: they share products, as long as all threads have work. */
+function headsTogether(perGroup: number, all: number, threads: number): number {
+  const fits = (heads: number) => perGroup % heads === 0 && (threads === 1 || all / heads >= 4 * threads);
+  return [8, 4, 2].find(fits) ?? 1;
+}
+
+/** Bytes that `ssd` lays out. */
+function recurrentScratch(P: number, N: number): number {
+  const padded = Math.ceil(N / 16) * 16;
+  return 4 * (14 * CHUNK + 2 * CHUNK * padded + (P + 1) * padded);
+}
+
+/** Bytes that `ssdChunked` lays out. */
+function chunkedScratch(P: number, N: number, heads: number): number {
+  const Q = SSD_CHUNK;
+  const rows = Math.ceil(N / 5) * 5;
+  const columns = Math.ceil(P / 8) * 8;
+  return 4 * (4 * Q + Q * Q + 48 + 2 * Q * N + rows * Q + Q * Q + 2 * columns * Q + heads * columns * rows);
 }
 
 export function attention(executor: Executor, args: AttentionArgs): void {

@@ -16,8 +16,8 @@ import { vsilu } from './math';
 
 export const MR: i32 = 5;
 export const NR: i32 = 8;
-const A_STEP: usize = 20;
-const B_STEP: usize = 32;
+export const A_STEP: usize = 20;
+export const B_STEP: usize = 32;
 
 export const FLAG_SILU: i32 = 1;
 export const FLAG_ACCUMULATE: i32 = 2;
@@ -68,7 +68,7 @@ function packRows(dst: usize, src: usize, stride: usize, K: i32, cols: i32): voi
   }
 }
 
-function packTransposed(dst: usize, src: usize, stride: usize, K: i32, cols: i32): void {
+export function packTransposed(dst: usize, src: usize, stride: usize, K: i32, cols: i32): void {
   for (let c = 0; c < NR; c += 4) {
     const to = dst + (<usize>c << 2);
     const row = src + <usize>c * stride;
@@ -115,7 +115,7 @@ function zeroLane(dst: usize, step: usize, K: i32): void {
 }
 
 /** One panel [K][MR] of op(a): rows (1…MR) rows from `src` on. */
-function packInput(dst: usize, src: usize, stride: usize, transposed: bool, rows: i32, K: i32): void {
+export function packInput(dst: usize, src: usize, stride: usize, transposed: bool, rows: i32, K: i32): void {
   if (transposed) {
     for (let k = 0; k < K; k++, dst += A_STEP, src += stride) {
       for (let i = 0; i < MR; i++) {

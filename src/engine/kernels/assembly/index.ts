@@ -21,7 +21,7 @@ export { multiplyPanels } from './gemm';
 export { dot4 } from './gemv';
 export { eulerBlock } from './selective-scan';
 export { chunkBlock } from './ssd';
-export { chunkOutput } from './ssd-chunk';
+export { addPanels } from './ssd-chunk';
 
 function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
   switch (load<i32>(cmd)) {
@@ -81,8 +81,8 @@ function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
 }
 
 /**
- * Run `count` commands from `list` on, in order. The loop does nothing but call: V8 11.3's baseline compiler (Node 20)
- * loses locals of a function around the atomic operations of `runOne`, and inlined there the loop ended early.
+ * Run `count` commands from `list` on, in order. The loop does nothing but call, and keeps clear of what V8 11.3's
+ * baseline compiler makes of atomic operations (threads.ts): inlined there, the loop ended early.
  */
 export function run(list: usize, count: i32, threads: i32): void {
   const end = list + <usize>count * COMMAND_BYTES;

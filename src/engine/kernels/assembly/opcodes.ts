@@ -23,6 +23,7 @@ export enum Op {
   ConvStep,
   SelectiveScan,
   Ssd,
+  SsdChunked,
   SsdStep,
   Attention,
   AttentionCache,

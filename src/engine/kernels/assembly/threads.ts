@@ -5,6 +5,9 @@
  * that have joined. A worker that is asleep or was not scheduled in time is never waited for, so small commands cost
  * next to nothing and a busy machine loses help, not time.
  *
+ * Only additions and subtractions: V8 11.3's baseline compiler (Node 20) builds and, or and compare-and-exchange from a
+ * loop that overwrites a register it does not own, and loses locals of the function around them.
+ *
  * Layout: threads.ts of the backend knows the same places.
  */
 const CONTROL: usize = 64;
@@ -35,13 +38,14 @@ export function scratchOf(thread: i32): usize {
 export function offer(cmd: usize): void {
   store<usize>(COMMAND, cmd);
   atomic.store<i32>(NEXT, 0);
-  atomic.store<i32>(GATE, OPEN);
+  // Added, not stored: a worker that came late may be on its way out (see join).
+  atomic.add<i32>(GATE, OPEN);
   atomic.add<i32>(SIGNAL, 1);
   if (atomic.load<i32>(SLEEPERS) > 0) atomic.notify(SIGNAL, -1);
 }
 
 export function close(): void {
-  atomic.and<i32>(GATE, ~OPEN);
+  atomic.sub<i32>(GATE, OPEN);
   let spins = 0;
   for (let gate = atomic.load<i32>(GATE); gate != 0; gate = atomic.load<i32>(GATE)) {
     // A worker in its last unit that lost its core: give ours away for a moment instead of spinning on.
@@ -49,13 +53,10 @@ export function close(): void {
   }
 }
 
-/** The command on offer, entered; 0 if there is none. */
+/** The command on offer, entered; 0 if there is none. Who finds the gate shut has stepped in for a moment only. */
 export function join(): usize {
-  let gate = atomic.load<i32>(GATE);
-  while (gate & OPEN) {
-    if (atomic.cmpxchg<i32>(GATE, gate, gate + 1) == gate) return load<usize>(COMMAND);
-    gate = atomic.load<i32>(GATE);
-  }
+  if (atomic.add<i32>(GATE, 1) & OPEN) return load<usize>(COMMAND);
+  atomic.sub<i32>(GATE, 1);
   return 0;
 }
 
