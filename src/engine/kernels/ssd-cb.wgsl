@@ -41,6 +41,8 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  // A slab may reach beyond the chunk.
+  real = min(real, first + CHUNK);
   tileClear(&acc);
   for (var n0 = 0u; n0 < STATES; n0 += TK) {
     for (var e = tid; e < TK * TM / 4u; e += THREADS) {
@@ -50,8 +52,8 @@ fn main(
       var value = vec4f(0.0f);
       if (t < real && column < STATES) {
         let o = p.COffset + (b * p.length + t) * p.CStride + g * STATES + column;
-        let s = quad(t, real) * p.CStride;
-        value = select(vec4f(), vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]), within(t, real));
+        let s = quadTo(t, real) * p.CStride;
+        value = select(vec4f(), vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]), withinTo(t, real));
       }
       stageA(at.x, at.y, value);
     }
@@ -62,8 +64,8 @@ fn main(
       var value = vec4f(0.0f);
       if (t < real && column < STATES) {
         let o = p.BOffset + (b * p.length + t) * p.BStride + g * STATES + column;
-        let s = quad(t, real) * p.BStride;
-        value = select(vec4f(), vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]), within(t, real));
+        let s = quadTo(t, real) * p.BStride;
+        value = select(vec4f(), vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]), withinTo(t, real));
       }
       stageB(at.x, at.y, value);
     }

@@ -33,6 +33,10 @@ var<workgroup> factors: array<f32, TM>;
 // Sum over heads where they must be told apart (dC); every element is only touched by its own invocation.
 var<workgroup> sums: array<vec4f, select(1u, TM * TN / 4u, OF_C && HAS_STATES)>;
 
+fn factorsOf(m: u32) -> vec4f {
+  return vec4f(factors[m], factors[m + 1u], factors[m + 2u], factors[m + 3u]);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -65,6 +69,8 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  // A slab may reach beyond the chunk.
+  real = min(real, first + CHUNK);
   tileClear(&acc);
 
   // No state enters the first chunk in training, no gradient leaves the last.
@@ -92,8 +98,9 @@ fn main(
           var value = vec4f(0.0f);
           if (t < real && column < HEAD_DIM) {
             let o = p.VOffset + (b * p.length + t) * p.VStride + h * HEAD_DIM + column;
-            let s = quad(t, real) * p.VStride;
-            value = select(vec4f(), vec4f(V[o + s.x], V[o + s.y], V[o + s.z], V[o + s.w]), within(t, real)) * vec4f(factors[at.y], factors[at.y + 1u], factors[at.y + 2u], factors[at.y + 3u]);
+            let s = quadTo(t, real) * p.VStride;
+            let four = vec4f(V[o + s.x], V[o + s.y], V[o + s.z], V[o + s.w]);
+            value = select(vec4f(), four, withinTo(t, real)) * factorsOf(at.y);
           }
           stageA(at.x, at.y, value);
         }
@@ -105,7 +112,8 @@ fn main(
           if (row < HEAD_DIM && n < STATES) {
             let o = p.statesOffset + (line * HEAD_DIM + row) * STATES + n;
             let s = quad(n, STATES);
-            value = select(vec4f(), vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]), within(n, STATES));
+            let four = vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]);
+            value = select(vec4f(), four, within(n, STATES));
           }
           stageB(at.x, at.y, value);
         }
@@ -168,7 +176,7 @@ fn main(
           value += vec4f(dScores[o], dScores[o + step], dScores[o + 2u * step], dScores[o + 3u * step]);
         }
         let line = vec4u(m, m + 1u, m + 2u, m + 3u);
-        let ok = select(line <= vec4u(j), (line >= vec4u(j)) & within(first + m, max(real, first + m + 1u)), vec4<bool>(OF_C));
+        let ok = select(line <= vec4u(j), (line >= vec4u(j)) & withinTo(first + m, max(real, first + m + 1u)), vec4<bool>(OF_C));
         value = select(vec4f(), value, ok);
       }
       stageA(at.x, at.y, value);

@@ -63,6 +63,8 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  // A slab may reach beyond the chunk.
+  real = min(real, first + CHUNK);
   for (var e = tid; e < TM * TM / 4u; e += THREADS) {
     sums[e] = vec4f(0.0f);
   }
@@ -83,8 +85,8 @@ fn main(
         var value = vec4f(0.0f);
         if (t < real && column < HEAD_DIM) {
           let o = p.dOutOffset + (b * p.length + t) * p.dOutStride + h * HEAD_DIM + column;
-          let s = quad(t, real) * p.dOutStride;
-          value = select(vec4f(), vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]), within(t, real));
+          let s = quadTo(t, real) * p.dOutStride;
+          value = select(vec4f(), vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]), withinTo(t, real));
         }
         stageA(at.x, at.y, value);
       }
@@ -95,8 +97,8 @@ fn main(
         var value = vec4f(0.0f);
         if (t < real && column < HEAD_DIM) {
           let o = p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column;
-          let s = quad(t, real) * p.xStride;
-          value = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), within(t, real));
+          let s = quadTo(t, real) * p.xStride;
+          value = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), withinTo(t, real));
         }
         stageB(at.x, at.y, value);
       }

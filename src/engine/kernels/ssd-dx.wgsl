@@ -46,6 +46,10 @@ fn rowSum(m: u32) -> f32 {
   return sum;
 }
 
+fn fadesOf(m: u32) -> vec4f {
+  return vec4f(fades[m], fades[m + 1u], fades[m + 2u], fades[m + 3u]);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -75,6 +79,8 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  // A slab may reach beyond the chunk.
+  real = min(real, first + CHUNK);
   for (var t = tid; t < CHUNK; t += THREADS) {
     steps[t] = decay[line * CHUNK + t];
   }
@@ -94,8 +100,9 @@ fn main(
         var value = vec4f(0.0f);
         if (t < real && column < STATES) {
           let o = p.BOffset + (b * p.length + t) * p.BStride + g * STATES + column;
-          let s = quad(t, real) * p.BStride;
-          value = select(vec4f(), vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]), within(t, real)) * vec4f(fades[at.y], fades[at.y + 1u], fades[at.y + 2u], fades[at.y + 3u]);
+          let s = quadTo(t, real) * p.BStride;
+          let four = vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]);
+          value = select(vec4f(), four, withinTo(t, real)) * fadesOf(at.y);
         }
         stageA(at.x, at.y, value);
       }
@@ -107,7 +114,8 @@ fn main(
         if (row < HEAD_DIM && n < STATES) {
           let o = (line * HEAD_DIM + row) * STATES + n;
           let s = quad(row, HEAD_DIM) * STATES;
-          value = select(vec4f(), vec4f(dStates[o + s.x], dStates[o + s.y], dStates[o + s.z], dStates[o + s.w]), within(row, HEAD_DIM));
+          let four = vec4f(dStates[o + s.x], dStates[o + s.y], dStates[o + s.z], dStates[o + s.w]);
+          value = select(vec4f(), four, within(row, HEAD_DIM));
         }
         stageB(at.x, at.y, value);
       }
@@ -165,7 +173,8 @@ fn main(
       if (t < real && column < HEAD_DIM) {
         let o = p.dOutOffset + (b * p.length + t) * p.dOutStride + h * HEAD_DIM + column;
         let s = quad(column, HEAD_DIM);
-        value = select(vec4f(), vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]), within(column, HEAD_DIM));
+        let four = vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]);
+        value = select(vec4f(), four, within(column, HEAD_DIM));
       }
       stageB(at.x, at.y, value);
     }

@@ -30,6 +30,10 @@ struct Params {
 var<workgroup> steps: array<vec4f, CHUNK>;
 var<workgroup> fades: array<f32, TM>;
 
+fn fadesOf(m: u32) -> vec4f {
+  return vec4f(fades[m], fades[m + 1u], fades[m + 2u], fades[m + 3u]);
+}
+
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(workgroup_id) group: vec3u,
@@ -61,6 +65,8 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  // A slab may reach beyond the chunk.
+  real = min(real, first + CHUNK);
   for (var t = tid; t < CHUNK; t += THREADS) {
     steps[t] = decay[line * CHUNK + t];
   }
@@ -79,8 +85,9 @@ fn main(
         var value = vec4f(0.0f);
         if (t < real && column < STATES) {
           let o = p.COffset + (b * p.length + t) * p.CStride + g * STATES + column;
-          let s = quad(t, real) * p.CStride;
-          value = select(vec4f(), vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]), within(t, real)) * vec4f(fades[at.y], fades[at.y + 1u], fades[at.y + 2u], fades[at.y + 3u]);
+          let s = quadTo(t, real) * p.CStride;
+          let four = vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]);
+          value = select(vec4f(), four, withinTo(t, real)) * fadesOf(at.y);
         }
         stageA(at.x, at.y, value);
       }
@@ -92,7 +99,8 @@ fn main(
         if (row < HEAD_DIM && n < STATES) {
           let o = p.statesOffset + (line * HEAD_DIM + row) * STATES + n;
           let s = quad(row, HEAD_DIM) * STATES;
-          value = select(vec4f(), vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]), within(row, HEAD_DIM));
+          let four = vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]);
+          value = select(vec4f(), four, within(row, HEAD_DIM));
         }
         stageB(at.x, at.y, value);
       }
@@ -117,7 +125,7 @@ fn main(
         let source = steps[k];
         let spans = vec4f(
           span(steps[t], source), span(steps[t + 1u], source), span(steps[t + 2u], source), span(steps[t + 3u], source));
-        let ok = within(first + t, real) & (vec4u(k) <= vec4u(t, t + 1u, t + 2u, t + 3u));
+        let ok = withinTo(first + t, real) & (vec4u(k) <= vec4u(t, t + 1u, t + 2u, t + 3u));
         let raw = vec4f(scores[o], scores[o + CHUNK], scores[o + 2u * CHUNK], scores[o + 3u * CHUNK]);
         value = select(vec4f(), raw * exp(spans) * source.x, ok);
       }

@@ -70,7 +70,8 @@ fn main(
       if (row < HEAD_DIM && n < STATES) {
         let o = p.stateOffset + ((b * p.nHeads + h) * HEAD_DIM + row) * STATES + n;
         let s = quad(n, STATES);
-        value = select(vec4f(), vec4f(state[o + s.x], state[o + s.y], state[o + s.z], state[o + s.w]), within(n, STATES));
+        let four = vec4f(state[o + s.x], state[o + s.y], state[o + s.z], state[o + s.w]);
+        value = select(vec4f(), four, within(n, STATES));
       }
       tileWriteQuad(at.x, at.y, value);
     }
@@ -107,8 +108,10 @@ fn main(
     }
     tileScale(&acc, fadeOf(end));
     workgroupBarrier();
+    // A slab may reach beyond the chunk.
+    let last = min(real, (chunk + 1u) * CHUNK);
     for (var t0 = 0u; t0 < CHUNK; t0 += TK) {
-      if (chunk * CHUNK + t0 >= real) {
+      if (chunk * CHUNK + t0 >= last) {
         break;
       }
       for (var e = tid; e < TK * TM / 4u; e += THREADS) {
@@ -116,10 +119,11 @@ fn main(
         let t = chunk * CHUNK + t0 + at.x;
         let column = p0 + at.y;
         var value = vec4f(0.0f);
-        if (t < real && column < HEAD_DIM) {
+        if (t < last && column < HEAD_DIM) {
           let o = p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column;
           let s = quad(column, HEAD_DIM);
-          value = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), within(column, HEAD_DIM)) * factors[t0 + at.x];
+          let four = vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]);
+          value = select(vec4f(), four, within(column, HEAD_DIM)) * factors[t0 + at.x];
         }
         stageA(at.x, at.y, value);
       }
@@ -128,7 +132,7 @@ fn main(
         let t = chunk * CHUNK + t0 + at.x;
         let column = n0 + at.y;
         var value = vec4f(0.0f);
-        if (t < real && column < STATES) {
+        if (t < last && column < STATES) {
           let o = p.VOffset + (b * p.length + t) * p.VStride + g * STATES + column;
           let s = quad(column, STATES);
           value = select(vec4f(), vec4f(V[o + s.x], V[o + s.y], V[o + s.z], V[o + s.w]), within(column, STATES));

@@ -13,9 +13,23 @@ fn alongK(e: u32) -> vec2u {
 
 // Offsets of four neighbours from `first`, of which at least one is below `limit`: those beyond fold onto the last one, so
 // that all loads can be made without branches and none leaves its buffer.
-fn quad(first: u32, limit: u32) -> vec4u {
+fn quadTo(first: u32, limit: u32) -> vec4u {
   return min(vec4u(0u, 1u, 2u, 3u), vec4u(limit - 1u - first));
 }
-fn within(first: u32, limit: u32) -> vec4<bool> {
+fn withinTo(first: u32, limit: u32) -> vec4<bool> {
   return vec4u(0u, 1u, 2u, 3u) < vec4u(limit - first);
+}
+
+// The same where `first` is a multiple of 4 and `limit` a constant, which decides at compile time when it is one as well.
+fn quad(first: u32, limit: u32) -> vec4u {
+  if (limit % 4u == 0u) {
+    return vec4u(0u, 1u, 2u, 3u);
+  }
+  return quadTo(first, limit);
+}
+fn within(first: u32, limit: u32) -> vec4<bool> {
+  if (limit % 4u == 0u) {
+    return vec4<bool>(true);
+  }
+  return withinTo(first, limit);
 }
