@@ -22,6 +22,8 @@ const d512: Mamba2Config = {
   convWidth: 4,
   normEps: 1e-5,
 };
+/** Half the width, so that 262,144 tokens stay within the 2 GiB a buffer may bind. */
+const d256: Mamba2Config = { ...d512, dModel: 256, dInner: 512, nHeads: 8 };
 const d768: Mamba2Config = { ...d512, dModel: 768, dInner: 1536, nHeads: 24 };
 const vocabulary = 50288;
 
@@ -167,12 +169,12 @@ export async function decodeRows(backend: Backend, batches: readonly number[]): 
 /** Time a token of one block's scan at several lengths, batch 1: linear cost means equal figures. */
 export async function lengthRows(backend: Backend, lengths: readonly number[], precision: Precision): Promise<Row[]> {
   const random = new Random(3);
-  const model = new Model(backend, mamba2Parameters(d512), random);
-  const mixer = new Mamba2Mixer(d512, model.weights);
+  const model = new Model(backend, mamba2Parameters(d256), random);
+  const mixer = new Mamba2Mixer(d256, model.weights);
   const perToken: number[] = [];
   const rows: Row[] = [];
   for (const length of lengths) {
-    const x = randomTensor(backend, [1, length, 512], random);
+    const x = randomTensor(backend, [1, length, 256], random);
     const plan = backend.record(() => mixer.scan(new Graph(backend, { precision }), x));
     const { value, spread } = await timeCalls(backend, () => plan.run(), {
       inner: Math.max(2, Math.ceil(65536 / length)),
@@ -181,7 +183,7 @@ export async function lengthRows(backend: Backend, lengths: readonly number[], p
     const scale = 1e6 / length;
     perToken.push(value * scale);
     rows.push({
-      name: `scan of ${length} tokens, Mamba-2 block d 512, a token`,
+      name: `scan of ${length} tokens, Mamba-2 block d 256, a token`,
       unit: 'ns',
       value: value * scale,
       spread: [spread[0] * scale, spread[1] * scale],
