@@ -26,6 +26,11 @@ describe('comparisons', () => {
     }
   });
 
+  it('ignore differences too small for float32', () => {
+    expect(() => expectClose([0, 1e-40], [9e-41, 0], 1e-5, 'x')).not.toThrow();
+    expect(() => expectClose([0], [2e-38], 1e-5, 'x')).toThrow('x: relative error');
+  });
+
   it('name the worst element', () => {
     expect(() => expectClose([1, 2, 4], [1, 2, 3], 1e-3, 'out', [1, 3])).toThrow(/1 of 3 .* worst at 2 of \[1,3\]: 4/);
     expect(() => expectClose([1], [1, 2], 1, 'out')).toThrow(RangeError);

@@ -8,6 +8,9 @@ export function relativeError(ours: ArrayLike<number>, expected: ArrayLike<numbe
   return Number.isNaN(error) ? Number.POSITIVE_INFINITY : error;
 }
 
+/** The smallest normal float32: below it numbers lose bits, and GPUs may flush them to zero. */
+const SMALLEST = 2 ** -126;
+
 /** Throws unless `ours` is within `tolerance` of `expected`, naming the worst element. */
 export function expectClose(
   ours: ArrayLike<number>,
@@ -17,7 +20,7 @@ export function expectClose(
   shape: readonly number[] = [],
 ): void {
   const error = relativeError(ours, expected);
-  if (error <= tolerance) return;
+  if (error <= tolerance || absolute(ours, expected) <= SMALLEST) return;
   let worst = 0;
   let wrong = 0;
   let scale = 0;
@@ -35,6 +38,12 @@ export function expectClose(
     `${what}: relative error ${error.toExponential(2)} > ${tolerance}; ${wrong} of ${expected.length} elements off, ` +
       `worst at ${worst}${where}: ${ours[worst]}, expected ${expected[worst]}`,
   );
+}
+
+function absolute(ours: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(ours[i] - expected[i]));
+  return largest;
 }
 
 /** Throws unless both hold the same bits (NaN equals NaN, 0 differs from −0). */
