@@ -3,7 +3,7 @@ import { orderedId } from '../platform/ids.js';
 import type { Queryable } from '../store/database.js';
 import { checkData, type DataOf, type JobTable, type KindOf } from './define.js';
 import type { JobChange, JobEvents } from './events.js';
-import { isFinal, type JobLedger, type JobRecord, type NewJob } from './ledger.js';
+import { isFinal, type JobLedger, type JobOutcome, type JobRecord, type NewJob } from './ledger.js';
 import type { EnqueuedFlow, Queues } from './queues.js';
 
 export interface AddOptions {
@@ -16,6 +16,17 @@ export interface AddOptions {
   dedupKey?: string | null;
   /** The job begins no sooner, milliseconds from now. */
   delayMs?: number;
+  /** Bytes that the job works on, up to a few MiB; more belongs in the object store. */
+  payload?: Uint8Array;
+}
+
+export interface CallOptions {
+  owner: string;
+  /** The job is given up, and cancelled, after this. */
+  timeoutMs: number;
+  priority?: number;
+  payload?: Uint8Array;
+  signal?: AbortSignal;
 }
 
 /** A job of a flow with those that must succeed before it begins. */
@@ -69,13 +80,94 @@ export class JobClient<T extends JobTable = JobTable> {
   ): Promise<Added> {
     const id = orderedId();
     let job: NewJob | undefined;
-    const [known] = await this.ledger.database.transaction(async (client) => {
-      job = this.record(id, kind, typeof data === 'function' ? await data(client) : data, options, null);
-      return this.ledger.insert(client, [job], this.options.maxUnfinished);
-    });
+    const [known] = await this.ledger.database.transaction(
+      async (client) => {
+        job = this.record(id, kind, typeof data === 'function' ? await data(client) : data, options, null);
+        return this.ledger.insert(client, [job], this.options.maxUnfinished);
+      },
+      { durable: this.table.kinds[kind]?.durable ?? true },
+    );
     if (known !== id) return { id: known!, deduplicated: true };
     await this.enqueue(() => this.queues.add(job!, options.delayMs));
     return { id, deduplicated: false };
+  }
+
+  /**
+   * Runs a job for a caller that waits, and forgets it. Throws the job's error as an AdderError; `TIMEOUT` after `timeoutMs`,
+   * `QUEUE_UNREACHABLE`, `JOB_LOST` when the database crashed meanwhile, and the reason of `signal`. The job is cancelled when
+   * nobody waits for it any more.
+   */
+  async call<K extends KindOf<T>>(kind: K, data: DataOf<T, K>, options: CallOptions): Promise<JobOutcome> {
+    const { owner, signal } = options;
+    signal?.throwIfAborted();
+    const id = orderedId();
+    const deadline = new Date(Date.now() + options.timeoutMs);
+    let finished = false;
+    let wake = () => {};
+    const off = this.events.on(id, (change) => {
+      if (change !== 'resync' && !isFinal(change.status)) return;
+      finished = true;
+      wake();
+    });
+    const aborted = () => wake();
+    signal?.addEventListener('abort', aborted);
+    try {
+      const job = this.record(id, kind, data, { ...options, deadline, dedupKey: null }, null);
+      await this.ledger.database.transaction(
+        (client) => this.ledger.insert(client, [job], this.options.maxUnfinished),
+        { durable: this.table.kinds[kind]?.durable ?? true },
+      );
+      const failure = await this.enqueue(() => this.queues.add(job));
+      if (failure) {
+        await this.ledger.cancel(owner, id, 'the queue did not take it');
+        throw new AdderError({
+          code: 'QUEUE_UNREACHABLE',
+          message: `the queue does not take jobs: ${failure.message}`,
+          fix: 'try again shortly; the health route says when the service is ready',
+          cause: failure,
+        });
+      }
+      for (;;) {
+        signal?.throwIfAborted();
+        const left = deadline.getTime() - Date.now();
+        if (left <= 0) throw timeout(options.timeoutMs);
+        if (!finished) {
+          await new Promise<void>((done) => {
+            const timer = setTimeout(done, Math.min(LOOK_AGAIN_MS, left));
+            wake = () => {
+              clearTimeout(timer);
+              done();
+            };
+            if (finished || signal?.aborted) wake();
+          });
+        }
+        finished = false;
+        const outcome = await this.taken(owner, id);
+        if (outcome?.status === 'succeeded') return outcome;
+        if (outcome?.error?.code === 'DEADLINE_EXCEEDED') throw timeout(options.timeoutMs);
+        if (outcome) throw new AdderError(outcome.error ?? { code: 'INTERNAL', message: 'the job failed' });
+      }
+    } catch (error) {
+      // Without effect on a job that has ended.
+      void this.ledger.cancel(owner, id, 'nobody waits for it any more').catch(() => {});
+      throw error;
+    } finally {
+      off();
+      signal?.removeEventListener('abort', aborted);
+    }
+  }
+
+  private async taken(owner: string, id: string): Promise<JobOutcome | undefined> {
+    try {
+      return await this.ledger.take(owner, id);
+    } catch (error) {
+      if (!(error instanceof AdderError && error.code === 'UNKNOWN_JOB')) throw error;
+      throw new AdderError({
+        code: 'JOB_LOST',
+        message: 'the job was lost in a crash of the database',
+        fix: 'try again',
+      });
+    }
   }
 
   /** Adds jobs of which each begins when its children have succeeded. Returns the ids, the root's first, in depth-first order. */
@@ -188,10 +280,12 @@ export class JobClient<T extends JobTable = JobTable> {
       parentId,
       maxAttempts: settings.attempts,
       deadline: options.deadline ?? null,
+      payload: options.payload ?? null,
     };
   }
 
-  private async enqueue(add: () => Promise<void>): Promise<void> {
+  /** Tells the queue; returns why it could not be told. */
+  private async enqueue(add: () => Promise<void>): Promise<Error | undefined> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, fail) => {
       timer = setTimeout(() => fail(new Error('the queue did not answer in time')), QUEUE_PATIENCE_MS);
@@ -201,10 +295,19 @@ export class JobClient<T extends JobTable = JobTable> {
     adding.catch(() => {});
     try {
       await Promise.race([adding, late]);
+      return undefined;
     } catch (error) {
       this.options.onQueueError?.(error as Error);
+      return error as Error;
     } finally {
       clearTimeout(timer);
     }
   }
 }
+
+const timeout = (ms: number) =>
+  new AdderError({
+    code: 'TIMEOUT',
+    message: `this took longer than ${ms / 1000} s`,
+    fix: 'send less at once, try again when there is less to do, or use a job',
+  });

@@ -19,6 +19,13 @@ export interface JobKind<Queue extends string = string> {
   priority: number;
   /** Longest time of one run. */
   timeoutMs: number;
+  /**
+   * False for jobs that somebody waits for and asks again when they are lost: they need not reach the disk before they are
+   * acknowledged. A crash of PostgreSQL itself (of no other process) may lose the last ones. True by default.
+   */
+  durable?: boolean;
+  /** How long a finished job of this kind is kept; as configured for all when absent. */
+  keepMs?: number;
   /** Jobs of one owner and equal key are one job while it is unfinished. */
   dedupKey?: (data: never) => string;
 }

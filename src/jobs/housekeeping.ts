@@ -1,5 +1,6 @@
 import type { ObjectStore } from '../store/objects.js';
 import type { SeriesStore } from '../store/series.js';
+import type { JobTable } from './define.js';
 import type { JobLedger } from './ledger.js';
 import type { Queues } from './queues.js';
 
@@ -28,6 +29,7 @@ export class Housekeeping {
   private readonly running = new Set<Promise<void>>();
 
   constructor(
+    private readonly table: JobTable,
     private readonly ledger: JobLedger,
     private readonly queues: Queues,
     private readonly stores: { objects: ObjectStore; series: SeriesStore },
@@ -52,6 +54,9 @@ export class Housekeeping {
 
   /** Removes what is no longer wanted. */
   async sweep(): Promise<void> {
+    for (const [kind, { keepMs }] of Object.entries(this.table.kinds)) {
+      if (keepMs !== undefined) await this.ledger.forget(keepMs, kind);
+    }
     await this.ledger.forget(this.options.retentionMs);
     await this.stores.objects.sweep();
     await this.stores.series.sweep();

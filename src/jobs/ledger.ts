@@ -40,7 +40,15 @@ export interface NewJob {
   parentId: string | null;
   maxAttempts: number;
   deadline: Date | null;
+  /** Bytes that the job works on; kept until it has finished. */
+  payload: Uint8Array | null;
 }
+
+/** A job whose run has begun, with the bytes that came with it. */
+export type StartedJob = JobRecord & { payload: Buffer | null };
+
+/** What a job leaves for whoever waits for it. */
+export type JobOutcome = Pick<JobRecord, 'status' | 'result' | 'error'> & { output: Buffer | null };
 
 /** Channel of PostgreSQL's NOTIFY on which changes of jobs are told; see events.ts. */
 export const CHANNEL = 'adder_jobs';
@@ -96,8 +104,8 @@ export class JobLedger {
     for (;;) {
       const { rowCount } = await client.query({
         name: 'adder_insert_job',
-        text: `insert into jobs (id, owner, kind, queue, data, priority, dedup_key, parent_id, max_attempts, deadline)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (owner, kind, dedup_key) do nothing`,
+        text: `insert into jobs (id, owner, kind, queue, data, priority, dedup_key, parent_id, max_attempts, deadline, payload)
+               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) on conflict (owner, kind, dedup_key) do nothing`,
         values: [
           job.id,
           job.owner,
@@ -109,6 +117,7 @@ export class JobLedger {
           job.parentId,
           job.maxAttempts,
           job.deadline,
+          job.payload ? asBuffer(job.payload) : null,
         ],
       });
       if (rowCount === 1) return job.id;
@@ -172,14 +181,14 @@ export class JobLedger {
    * Begins a run. Returns the job when it is to be run, otherwise its final status: it was finished by another run, was
    * cancelled, came too late, or has used up its attempts (the last three are recorded here).
    */
-  async start(id: string): Promise<JobRecord | JobStatus | 'missing'> {
-    const { rows } = await this.database.pool.query<JobRecord>({
+  async start(id: string): Promise<StartedJob | JobStatus | 'missing'> {
+    const { rows } = await this.database.pool.query<StartedJob>({
       name: 'adder_start_job',
       text: `with ${RELAXED}
              update jobs set status = 'running', attempts = attempts + 1, started_at = coalesce(started_at, now()), touched_at = now()
              from relaxed where id = $1 and ${UNFINISHED} and attempts < max_attempts and cancel_requested_at is null
                and (deadline is null or deadline > now())
-             returning ${COLUMNS}`,
+             returning ${COLUMNS}, payload`,
       values: [id],
     });
     if (rows[0]) return rows[0];
@@ -203,26 +212,53 @@ export class JobLedger {
   async finish(
     job: Pick<JobRecord, 'id' | 'attempts'>,
     outcome:
-      | { status: 'succeeded'; write: (client: Queryable) => Promise<Record<string, unknown>> }
+      | { status: 'succeeded'; write: (client: Queryable) => Promise<{ result: object; output: Uint8Array | null }> }
       | { status: 'failed' | 'cancelled'; error: JobError },
+    durable = true,
   ): Promise<boolean> {
-    return this.database.transaction(async (client) => {
-      const held = await client.query(`select from jobs where id = $1 and attempts = $2 and ${UNFINISHED} for update`, [
-        job.id,
-        job.attempts,
-      ]);
-      if (held.rowCount !== 1) return false;
-      const succeeded = outcome.status === 'succeeded';
-      const result = succeeded ? JSON.stringify(await outcome.write(client)) : null;
-      await client.query(
-        `with done as (update jobs set status = $2, result = $3, error = $4, progress = case when $5 then 1 else progress end,
-           dedup_key = null, finished_at = now(), touched_at = now() where id = $1 returning id, status, progress, note)${TELL}
-         select from told`,
-        [job.id, outcome.status, result, succeeded ? null : JSON.stringify(outcome.error), succeeded],
-      );
-      if (!succeeded) await failAncestors(client, job.id);
-      return true;
+    return this.database.transaction(
+      async (client) => {
+        const held = await client.query({
+          name: 'adder_hold_job',
+          text: `select from jobs where id = $1 and attempts = $2 and ${UNFINISHED} for update`,
+          values: [job.id, job.attempts],
+        });
+        if (held.rowCount !== 1) return false;
+        const made = outcome.status === 'succeeded' ? await outcome.write(client) : undefined;
+        await client.query({
+          name: 'adder_finish_job',
+          text: `with done as (update jobs set status = $2, result = $3, error = $4, output = $5, payload = null, dedup_key = null,
+                   progress = case when $4::jsonb is null then 1 else progress end, finished_at = now(), touched_at = now()
+                   where id = $1 returning id, status, progress, note)${TELL}
+                 select from told`,
+          values: [
+            job.id,
+            outcome.status,
+            made ? JSON.stringify(made.result) : null,
+            outcome.status === 'succeeded' ? null : JSON.stringify(outcome.error),
+            made?.output ? asBuffer(made.output) : null,
+          ],
+        });
+        if (!made) await failAncestors(client, job.id);
+        return true;
+      },
+      { durable },
+    );
+  }
+
+  /**
+   * What became of a finished job, which is forgotten with that; undefined while it is unfinished. For callers that wait.
+   * Throws `UNKNOWN_JOB`.
+   */
+  async take(owner: string, id: string): Promise<JobOutcome | undefined> {
+    const { rows } = await this.database.pool.query<JobOutcome>({
+      name: 'adder_take_job',
+      text: `with ${RELAXED} delete from jobs using relaxed where id = $1 and owner = $2 and not (${UNFINISHED})
+             returning status, result, error, output`,
+      values: [checkId(id), owner],
     });
+    if (!rows[0]) await this.get(owner, id);
+    return rows[0];
   }
 
   /**
@@ -319,16 +355,20 @@ export class JobLedger {
   }
 
   /** Removes jobs, with their results, that finished longer ago than `ageMs`, at most a thousand; returns how many. */
-  async forget(ageMs: number): Promise<number> {
+  async forget(ageMs: number, kind: string | null = null): Promise<number> {
     const { rowCount } = await this.database.pool.query(
       `delete from jobs where id in (select id from jobs j where finished_at < now() - $1 * interval '1 millisecond'
+         and ($2::text is null or kind = $2)
          and not exists (select from jobs p where p.id = j.parent_id and p.finished_at is null)
          order by finished_at limit 1000 for update skip locked)`,
-      [ageMs],
+      [ageMs, kind],
     );
     return rowCount ?? 0;
   }
 }
+
+/** Buffers go to the database in binary form, whatever view of bytes they come as. */
+const asBuffer = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** A job that did not succeed takes with it those that wait for it. */
 async function failAncestors(client: Queryable, id: string): Promise<void> {

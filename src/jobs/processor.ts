@@ -11,6 +11,9 @@ export interface JobContext<Data extends object = object> {
   /** 1 for the first run. */
   attempt: number;
   deadline: Date | null;
+  priority: number;
+  /** The bytes that came with the job. */
+  payload: Buffer | null;
   /** Aborted when the run shall stop: cancelled, too late, timed out, worker shutting down, or taken by another worker. */
   signal: AbortSignal;
   /** Tells how far the run is, 0 to 1; calls that follow each other quickly are merged. */
@@ -22,6 +25,14 @@ export interface JobContext<Data extends object = object> {
 /** Small values and ids; what is large lies in the store. */
 export type JobOutput = Record<string, unknown>;
 
+/** Bytes for whoever waits for the job (`JobClient.call`), beside its small result. */
+export class JobBytes {
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly result: JobOutput = {},
+  ) {}
+}
+
 /**
  * Runs one kind of job. It may be run again at any time, also beside a run that has lost its worker without knowing, so what
  * it writes must be keyed (job, series, window). It may return a function: that writes in the transaction which ends the
@@ -29,7 +40,7 @@ export type JobOutput = Record<string, unknown>;
  */
 export type Processor<Data extends object = object> = (
   context: JobContext<Data>,
-) => Promise<JobOutput | ((client: Queryable) => Promise<JobOutput>) | undefined>;
+) => Promise<JobOutput | JobBytes | ((client: Queryable) => Promise<JobOutput>) | undefined>;
 
 /** A class that processes one kind of job, for use with `@JobProcessor`. */
 export interface JobHandler<T extends JobTable, K extends KindOf<T>> {

@@ -10,7 +10,7 @@ import {
   toJobError,
 } from './failures.js';
 import type { JobLedger, JobRecord } from './ledger.js';
-import type { JobContext, JobOutput, Processor } from './processor.js';
+import { JobBytes, type JobContext, type Processor } from './processor.js';
 
 /** How a run ended, for the queue, the log and the metrics. */
 export type RunOutcome =
@@ -119,15 +119,24 @@ export class JobRunner {
         owner: started.owner,
         data: started.data,
         attempt: started.attempts,
+        priority: started.priority,
+        payload: started.payload,
         deadline: started.deadline,
         progress: progress.tell,
         children: () => this.ledger.children(id),
       });
       await progress.settle();
-      const kept = await this.ledger.finish(started, {
-        status: 'succeeded',
-        write: async (client): Promise<JobOutput> => (typeof output === 'function' ? output(client) : (output ?? {})),
-      });
+      const kept = await this.ledger.finish(
+        started,
+        {
+          status: 'succeeded',
+          write: async (client) => {
+            if (output instanceof JobBytes) return { result: output.result, output: output.bytes };
+            return { result: typeof output === 'function' ? await output(client) : (output ?? {}), output: null };
+          },
+        },
+        this.table.kinds[started.kind]?.durable,
+      );
       return { status: kept ? 'succeeded' : 'skipped' };
     } catch (error) {
       await progress.settle();

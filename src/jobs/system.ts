@@ -100,6 +100,7 @@ export class JobSystem<T extends JobTable> {
     this.worker = new JobWorker(table, this.backend, this.ledger, this.events, processors, options);
     await this.worker.ready();
     this.housekeeping = new Housekeeping(
+      table,
       this.ledger,
       this.queues,
       { objects: new ObjectStore(database), series: new SeriesStore(database) },

@@ -1,0 +1,3 @@
+-- AlterTable
+ALTER TABLE "jobs" ADD COLUMN     "output" BYTEA,
+ADD COLUMN     "payload" BYTEA;

@@ -1,0 +1,100 @@
+import type { Logger } from 'pino';
+import type { Config } from '../platform/config.js';
+import type { Services } from '../platform/embedded/services.js';
+import { Database } from '../store/database.js';
+import { InferenceClient, type InferenceOptions } from './inference/client.js';
+import { JobMetrics } from './metrics.js';
+import { createProcessors } from './processors.js';
+import type { RunOutcome } from './run.js';
+import { JobSystem } from './system.js';
+import { type AdderJobs, jobTable } from './table.js';
+import type { JobWorker } from './worker.js';
+
+/** The worker of one process: takes jobs when `start` returns, and has given back or finished all of them when `stop` does. */
+export class WorkerProcess {
+  private constructor(
+    readonly database: Database,
+    readonly jobs: JobSystem<AdderJobs>,
+    readonly inference: InferenceClient,
+    readonly worker: JobWorker,
+    readonly metrics: JobMetrics,
+    private readonly config: Config,
+  ) {}
+
+  /** Throws AdderErrors: those of the database, `QUEUE_UNREACHABLE`, `JOB_PROCESSORS`. */
+  static async start(
+    config: Config,
+    services: Pick<Services, 'databaseUrl' | 'queue'>,
+    log: Logger,
+    child?: InferenceOptions['child'],
+  ): Promise<WorkerProcess> {
+    const metrics = new JobMetrics();
+    const inference = new InferenceClient({
+      config,
+      onBatch: metrics.batched,
+      onRestart: (reason) => {
+        metrics.restarted();
+        log.warn({ reason }, 'the inference process ended; starting it again when it is needed');
+      },
+      onLine: (line) => log.debug({ line }, 'the inference process says'),
+      ...(child ? { child } : {}),
+    });
+    let database: Database | undefined;
+    let jobs: JobSystem<AdderJobs> | undefined;
+    const onError = (error: Error) => log.warn({ err: error }, 'the queue or the database has trouble');
+    try {
+      const processors = createProcessors({ inference });
+      database = await Database.open({ url: services.databaseUrl, poolSize: config.databasePool, onError });
+      jobs = await JobSystem.open({
+        table: jobTable,
+        database,
+        connection: services.queue,
+        maxUnfinished: config.limits.unfinishedJobs,
+        onError,
+      });
+      const worker = await jobs.work(processors, {
+        lockMs: config.jobs.lockMs,
+        retentionMs: config.jobs.retentionMs,
+        concurrency: { interactive: config.jobs.interactiveConcurrency },
+        onError,
+        onRestored: (count) => {
+          metrics.queuedAgain(count);
+          log.warn({ count }, 'jobs that the queue had lost were queued again');
+        },
+        onRun: (run) => {
+          metrics.ran(run);
+          logRun(log, run);
+        },
+      });
+      metrics.watch(jobs.queues, inference);
+      return new WorkerProcess(database, jobs, inference, worker, metrics, config);
+    } catch (error) {
+      await jobs?.close();
+      await inference.close();
+      await database?.close();
+      throw error;
+    }
+  }
+
+  /** Takes no more jobs, lets running ones finish for as long as is configured, then closes everything. */
+  async stop(): Promise<void> {
+    await this.jobs.close(this.config.server.shutdownMs);
+    await this.inference.close();
+    await this.database.close();
+  }
+}
+
+function logRun(log: Logger, run: { id: string; kind: string; outcome: RunOutcome; ms: number }): void {
+  const { id, kind, outcome } = run;
+  const fields = { jobId: id, kind, ms: Math.round(run.ms) };
+  if (!('error' in outcome)) log.debug(fields, `job ${outcome.status}`);
+  else {
+    // A request at fault is its sender's affair; what is unforeseen is ours.
+    const ours = outcome.error.code === 'INTERNAL' || outcome.status === 'retry';
+    const cause = 'cause' in outcome ? outcome.cause : undefined;
+    log[ours ? 'warn' : 'info'](
+      { ...fields, error: outcome.error, ...(ours ? { err: cause } : {}) },
+      `job ${outcome.status}`,
+    );
+  }
+}

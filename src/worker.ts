@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+/** The worker process: takes jobs from the queues and forecasts in a child process of its own. */
+import { createLogger } from './http/logger.js';
+import { onStop } from './http/on-stop.js';
+import { WorkerProcess } from './jobs/worker-process.js';
+import { loadConfig } from './platform/config.js';
+import { startServices } from './platform/embedded/services.js';
+import { toAdderError } from './platform/errors.js';
+
+try {
+  const config = loadConfig();
+  const log = createLogger(config, 'worker');
+  const services = await startServices(config);
+  for (const line of services.description) log.info(line);
+  let worker: WorkerProcess;
+  try {
+    worker = await WorkerProcess.start(config, services, log);
+  } catch (error) {
+    await services.close();
+    throw error;
+  }
+  log.info('taking jobs');
+  // For whoever started us and waits for it.
+  process.stdout.write(`${JSON.stringify({ working: true, pid: process.pid })}\n`);
+  const stop = async () => {
+    await worker.stop();
+    await services.close();
+  };
+  onStop(log, config.server.shutdownMs, stop);
+  // The supervisor is gone: so are the servers that it held.
+  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+} catch (thrown) {
+  const error = toAdderError(thrown);
+  process.stderr.write(`${error.toLine()}\n`);
+  if (process.env.ADDER_DEBUG) process.stderr.write(`${(error.cause as Error)?.stack ?? error.stack}\n`);
+  process.exit(2);
+}
