@@ -103,6 +103,20 @@ describe('embedded PostgreSQL', () => {
     await last.stop();
   });
 
+  it('is started again at the same address when it dies, and not when it was stopped', async () => {
+    const server = await startPostgres(dir.path);
+    await query(server.url, 'create table kept (n int); insert into kept values (3)');
+    for (let death = 0; death < 2; death++) {
+      const before = postmaster(dir.path);
+      process.kill(before, 'SIGKILL');
+      await until(async () => (await query(server.url, 'select n from kept').catch(() => [])).length === 1);
+      expect(postmaster(dir.path)).not.toBe(before);
+    }
+    await server.stop();
+    await new Promise((done) => setTimeout(done, 500));
+    await expect(query(server.url, 'select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
   it('ends with a parent that is killed, and starts again at once', async () => {
     const parent = run(dir.path);
     const { databaseUrl } = await parent.next<Ready>();
@@ -223,6 +237,11 @@ describe('private Redis', () => {
     process.kill(first.pid, 'SIGKILL');
     client.disconnect();
     await until(() => !isAlive(first.pid));
+    // It comes back at the same address by itself.
+    const back = new Redis(first.url, { maxRetriesPerRequest: null });
+    back.on('error', () => {});
+    expect(await back.get('acked')).toBe('500');
+    back.disconnect();
     await first.stop();
 
     const second = await startRedis(dir.path, program);

@@ -71,6 +71,46 @@ export class Guarded {
   }
 }
 
+/** Pauses before a server that ended by itself is started again; the last one repeats. */
+const RESTART_MS = [50, 200, 500, 1000, 2000];
+
+/** How long a server must have run for its end to count as the first one. */
+const SETTLED_MS = 10_000;
+
+/** A server that is started again, as it was, whenever it ends without being asked to. */
+export class Kept {
+  private current: Guarded;
+  private stopping = false;
+  private ends = 0;
+
+  constructor(private readonly launch: () => Guarded) {
+    this.current = this.open();
+  }
+
+  private open(): Guarded {
+    const server = this.launch();
+    const since = Date.now();
+    void server.exited.then(async () => {
+      if (this.stopping) return;
+      this.ends = Date.now() - since > SETTLED_MS ? 0 : this.ends;
+      await sleep(RESTART_MS[Math.min(this.ends++, RESTART_MS.length - 1)]!);
+      if (!this.stopping) this.current = this.open();
+    });
+    return server;
+  }
+
+  /** Ends so far that followed each other quickly: a server that cannot start reaches any number. */
+  get failures(): number {
+    return this.ends;
+  }
+
+  /** Asks for a clean stop and waits for it; false when the server has not ended after `timeoutMs`. */
+  stop(timeoutMs: number): Promise<boolean> {
+    this.stopping = true;
+    return this.current.stop(timeoutMs);
+  }
+}
+
 /** Whether a process with this id exists. */
 export function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0) return false;

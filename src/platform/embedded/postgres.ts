@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path';
 import pg from 'pg';
 import { AdderError } from '../errors.js';
-import { freePort, Guarded, isAlive, runsProgram, sleep, waitGone } from './guardian.js';
+import { freePort, Guarded, isAlive, Kept, runsProgram, sleep, waitGone } from './guardian.js';
 import { becomeOwner, livingOwner, withLock } from './owner.js';
 import { type Launcher, postgresLauncher } from './postgres-binaries.js';
 
@@ -22,12 +22,15 @@ const DATABASE = 'adder';
 const START_MS = 120_000;
 const STOP_MS = 20_000;
 
+/** A server that ends so often before its first answer is not going to start. */
+const FUTILE_STARTS = 3;
+
 export interface EmbeddedServer {
   /** With the password in it: never log this. */
   url: string;
   /** For the start-up log. */
   description: string;
-  /** Process id of the server. */
+  /** Process id of the server at its start. */
   pid: number;
   /** Stops the server if this process answers for it; a server that another living process started goes on. */
   stop(): Promise<void>;
@@ -35,7 +38,7 @@ export interface EmbeddedServer {
 
 /**
  * Starts the PostgreSQL of a data folder, or joins the one that already runs there, and returns once it answers a query
- * (its port opens before crash recovery ends). A server left over by a process that died is taken over.
+ * (its port opens before crash recovery ends). If it dies it is started again on the same port. A server left over by a process that died is taken over.
  * Throws AdderErrors (`EMBEDDED_POSTGRES`, `DATA_DIR_BUSY`).
  *
  * @param dataDir absolute; files go to `postgres/` in it
@@ -90,17 +93,15 @@ async function start(
   const log = join(dataDir, 'postgres.log');
   const [command, wrapped] = launcher.wrap(launcher.program('postgres'), ['-D', folder, '-p', String(port), ...args]);
   becomeOwner(note);
-  const server = Guarded.start(command, wrapped, {
-    stopSignal: 'INT',
-    logFile: log,
-    env: launcher.env,
-    ...(launcher.uid === undefined ? {} : { uid: launcher.uid, gid: launcher.gid }),
-  });
-  let ended = false;
-  void server.exited.then(() => {
-    ended = true;
-  });
-  const version = await connectable(port, password, () => !ended, end);
+  const server = new Kept(() =>
+    Guarded.start(command, wrapped, {
+      stopSignal: 'INT',
+      logFile: log,
+      env: launcher.env,
+      ...(launcher.uid === undefined ? {} : { uid: launcher.uid, gid: launcher.gid }),
+    }),
+  );
+  const version = await connectable(port, password, () => server.failures < FUTILE_STARTS, end);
   if (!version) {
     const said = readFileSync(log, 'utf8').trim().split('\n').slice(-5).join(' / ');
     await server.stop(STOP_MS);
@@ -112,13 +113,13 @@ async function start(
     });
   }
   await createDatabase(port, password);
-  const pid = readPidFile(folder)?.pid ?? 0;
+  const pidNow = () => readPidFile(folder)?.pid ?? 0;
   return {
     url: urlOf(port, password),
-    description: `PostgreSQL ${version}, embedded in ${folder} (port ${port}, process ${pid})`,
-    pid,
+    description: `PostgreSQL ${version}, embedded in ${folder} (port ${port}, process ${pidNow()})`,
+    pid: pidNow(),
     stop: async () => {
-      if (!(await server.stop(STOP_MS))) process.kill(pid, 'SIGQUIT');
+      if (!(await server.stop(STOP_MS)) && pidNow() > 0) process.kill(pidNow(), 'SIGQUIT');
       rmSync(note, { force: true });
     },
   };

@@ -4,12 +4,15 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { AdderError } from '../errors.js';
-import { freePort, Guarded, isAlive, runsProgram, sleep, waitGone } from './guardian.js';
+import { freePort, Guarded, isAlive, Kept, runsProgram, sleep, waitGone } from './guardian.js';
 import { becomeOwner, livingOwner, withLock } from './owner.js';
 import type { EmbeddedServer } from './postgres.js';
 
 const START_MS = 60_000;
 const STOP_MS = 15_000;
+
+/** A server that ends so often before its first answer is not going to start. */
+const FUTILE_STARTS = 3;
 
 /** The first Redis server program on the PATH that runs; undefined when there is none. */
 export function findRedisServer(): string | undefined {
@@ -18,7 +21,8 @@ export function findRedisServer(): string | undefined {
 
 /**
  * Starts a private Redis on 127.0.0.1, or joins the one that already runs for this data folder. It appends every write
- * to its file before it answers, so a killed server loses nothing that it acknowledged (a power cut up to one second).
+ * to its file before it answers, so a killed server loses nothing that it acknowledged (a power cut up to one second). If it dies it is started again on
+ * the same port.
  *
  * @param dataDir absolute; files go to `redis/` in it
  */
@@ -69,23 +73,19 @@ async function start(
   // In a file, because arguments can be read by every user of the machine.
   writeFileSync(config, configuration(folder, port, password), { mode: 0o600 });
   becomeOwner(note);
-  const server = Guarded.start(program, [config], { stopSignal: 'TERM', logFile: log });
-  let ended = false;
-  void server.exited.then(() => {
-    ended = true;
-  });
-  const version = await answers(port, password, () => !ended, end);
+  const server = new Kept(() => Guarded.start(program, [config], { stopSignal: 'TERM', logFile: log }));
+  const version = await answers(port, password, () => server.failures < FUTILE_STARTS, end);
   if (!version) {
     await server.stop(STOP_MS);
     throw failure(folder, readFileSync(log, 'utf8').trim().split('\n').slice(-4).join(' / ') || 'no output', log);
   }
-  const pid = readRunning(folder)?.pid ?? 0;
+  const pidNow = () => readRunning(folder)?.pid ?? 0;
   return {
     url: urlOf(port, password),
-    description: `Redis ${version}, private in ${folder} (port ${port}, process ${pid})`,
-    pid,
+    description: `Redis ${version}, private in ${folder} (port ${port}, process ${pidNow()})`,
+    pid: pidNow(),
     stop: async () => {
-      if (!(await server.stop(STOP_MS)) && pid > 0) process.kill(pid, 'SIGKILL');
+      if (!(await server.stop(STOP_MS)) && pidNow() > 0) process.kill(pidNow(), 'SIGKILL');
       rmSync(note, { force: true });
     },
   };
