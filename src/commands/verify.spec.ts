@@ -90,7 +90,7 @@ describe('adder verify', () => {
 
   it('names what is wrong with the input', async () => {
     expect(await failure([])).toEqual(['AdderError', 'BAD_ARGUMENT', undefined]);
-    expect(await failure([folder, '--backend', 'cuda'])).toEqual(['AdderError', 'BAD_OPTION', undefined]);
+    expect(await failure([folder, '--backend', 'cuda'])).toEqual(['AdderError', 'BAD_OPTION', '--backend']);
     expect(await failure([folder, '--bakend', 'wasm'])).toEqual(['AdderError', 'UNKNOWN_OPTION', undefined]);
     expect(await failure([join(folder, 'none')])).toEqual(['AdderError', 'FILE_NOT_FOUND', undefined]);
     writeFileSync(

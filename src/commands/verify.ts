@@ -7,7 +7,8 @@ import { readGolden } from '../engine/models/language-model-golden.js';
 import { type Comparison, type Golden, verifyLanguageModel } from '../engine/models/language-model-verify.js';
 import { readLanguageModelWeights, resolveTied } from '../engine/models/language-model-weights.js';
 import { openCheckpoint, SafetensorsFile } from '../engine/weights/file.js';
-import { AdderError, quote } from '../platform/errors.js';
+import { openBackend } from '../forecast/model/open-backend.js';
+import { AdderError } from '../platform/errors.js';
 import { type Command, parseCommandLine } from './command.js';
 
 const help = `adder verify DIR: check a Mamba checkpoint folder against golden outputs
@@ -28,8 +29,6 @@ hidden states; the loss; and gradients, where the backend trains (webgpu, refere
 exit code: 0 within tolerance, 1 above it, 2 for bad input
 `;
 
-const BACKENDS: readonly BackendName[] = ['wasm', 'webgpu', 'reference'];
-
 /** What `--json` prints. */
 export interface VerifyReport {
   folder: string;
@@ -40,28 +39,6 @@ export interface VerifyReport {
   comparisons: Comparison[];
   /** What was not compared, and why. */
   notes: string[];
-}
-
-/** The named backend, or the best there is. A software adapter is used only where webgpu is asked for by name. */
-async function openBackend(name: BackendName | undefined): Promise<Backend> {
-  if (name === 'reference') {
-    const { createReferenceBackend } = await import('../engine/backends/reference/index.js');
-    return createReferenceBackend();
-  }
-  if (name !== 'wasm') {
-    const { createWebgpuBackend } = await import('../engine/backends/webgpu/index.js');
-    const backend = await createWebgpuBackend(name && !process.env.ADDER_WEBGPU ? { adapter: 'any' } : {});
-    if (backend) return backend;
-    if (name === 'webgpu') {
-      throw new AdderError({
-        code: 'NO_WEBGPU',
-        message: 'no WebGPU adapter was found',
-        fix: 'install a Vulkan driver (scripts/install-lavapipe.sh installs a software one), or use --backend wasm',
-      });
-    }
-  }
-  const { createWasmBackend } = await import('../engine/backends/wasm/index.js');
-  return createWasmBackend();
 }
 
 export interface VerifyFolder {
@@ -131,17 +108,12 @@ export async function run(args: string[]): Promise<number> {
   const options = { backend: { type: 'string' }, json: { type: 'boolean' } } as const;
   const { values, positionals } = parseCommandLine('verify', args, options, 1);
   const [folder] = positionals;
-  const name = values.backend as BackendName | undefined;
   if (folder === undefined) {
     throw new AdderError({ code: 'BAD_ARGUMENT', message: 'DIR is missing', fix: 'see adder verify --help' });
   }
-  if (name !== undefined && !BACKENDS.includes(name)) {
-    const fix = `use one of ${BACKENDS.join(', ')}`;
-    throw new AdderError({ code: 'BAD_OPTION', message: `unknown backend ${quote(name)}`, fix });
-  }
   try {
     const input = readFolder(folder);
-    const backend = await openBackend(name);
+    const backend = await openBackend(values.backend);
     try {
       const report = await verifyFolder(input, backend);
       process.stdout.write(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : table(report));

@@ -11,16 +11,21 @@ export function relativeError(ours: ArrayLike<number>, expected: ArrayLike<numbe
 /** The smallest normal float32: below it numbers lose bits, and GPUs may flush them to zero. */
 const SMALLEST = 2 ** -126;
 
-/** Throws unless `ours` is within `tolerance` of `expected`, naming the worst element. */
+/**
+ * Throws unless `ours` is within `tolerance` of `expected`, naming the worst element.
+ *
+ * @param floor where terms of about this size may cancel to nothing, what is left over is judged against them
+ */
 export function expectClose(
   ours: ArrayLike<number>,
   expected: ArrayLike<number>,
   tolerance: number,
   what: string,
   shape: readonly number[] = [],
+  floor = 0,
 ): void {
   const error = relativeError(ours, expected);
-  if (error <= tolerance || absolute(ours, expected) <= SMALLEST) return;
+  if (error <= tolerance || absolute(ours, expected) <= Math.max(SMALLEST, tolerance * floor)) return;
   let worst = 0;
   let wrong = 0;
   let scale = 0;

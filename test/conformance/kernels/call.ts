@@ -14,6 +14,8 @@ export interface Arg {
   rows?: boolean;
   /** Where a documented reason allows more than the suite's tolerance. */
   tolerance?: number;
+  /** Size of the terms of a sum that may cancel to exactly nothing; see `expectClose`. */
+  floor?: number;
 }
 
 export interface Call {

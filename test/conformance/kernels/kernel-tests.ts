@@ -32,8 +32,8 @@ const oracle = createReferenceBackend();
 
 function expectResult(ours: Result, expected: Result, call: Call): void {
   for (const [name, values] of Object.entries(expected)) {
-    const { shape, tolerance = TOLERANCE } = call.args[name];
-    expectClose(ours[name], values, tolerance, name, shape);
+    const { shape, tolerance = TOLERANCE, floor } = call.args[name];
+    expectClose(ours[name], values, tolerance, name, shape, floor);
   }
 }
 

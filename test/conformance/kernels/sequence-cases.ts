@@ -192,10 +192,11 @@ function attention(backward: boolean): KernelCase {
       if (!backward) return { kernel: 'attention', args: given({ out: output(shape), ...inputs }), options };
       const gradients = {
         dOut: rows(random, shape),
-        dQ: output(shape),
-        dK: output(kv),
+        // With one row for all values, or all keys, the weights have no gradient: terms of size 1 cancel.
+        dQ: { ...output(shape), floor: 0.1 },
+        dK: { ...output(kv), floor: 0.1 },
         dV: output(kv),
-        dBias: flatOutput([nHeads, window]),
+        dBias: { ...flatOutput([nHeads, window]), floor: 1 },
       };
       return { kernel: 'attentionBackward', args: given({ ...gradients, ...inputs }), options };
     },
