@@ -1,4 +1,4 @@
-/** Matrix products: chooses between streaming b (few rows) and packed panels, and lays out the work. */
+/** Matrix products on packed panels of b: chooses between streaming them (few rows) and tiles, and lays out the work. */
 import { Op } from '../../kernels/assembly/opcodes.js';
 import type { MatmulArgs } from '../../kernels.js';
 import { columnsOf, rowsOf } from '../../tensor.js';
@@ -6,9 +6,10 @@ import { expectMatrix, expectOutput, expectVector, fail } from './check.js';
 import type { Executor } from './executor.js';
 import { PANEL, packed } from './packs.js';
 
-/** Rows of a up to which b is streamed unpacked: from its own rows (b stored [N, K]) or down its columns. */
-const STREAMED_ROWS = 6;
-const STREAMED_ROWS_DOWN = 2;
+/** Rows of a up to which the panels of b are streamed: a tile of the product of panels would be mostly padding. */
+const STREAMED_ROWS = 3;
+/** Panels a unit of the streamed product reads side by side. */
+const STREAMED_PANELS = 4;
 /** Rows of a panel of a, MR of the kernel. */
 const TILE_ROWS = 5;
 /** Bytes of packed rows of a that a unit works on: they are read once per panel of b and should stay in the second-level cache. */
@@ -37,17 +38,17 @@ export function matmul(executor: Executor, args: MatmulArgs): void {
   const [biasAt, residualAt] = [executor.optional(bias, 'bias'), executor.optional(residual, 'residual')];
   const residualStride = residual ? residual.stride * 4 : 0;
 
-  if (M <= (transposeB ? STREAMED_ROWS : STREAMED_ROWS_DOWN)) {
-    const width = transposeB ? 4 : 32;
+  const panels = packed(executor, b, transposeB);
+  const allPanels = Math.ceil(N / PANEL);
+  if (M <= STREAMED_ROWS) {
     executor.writer
-      .begin(transposeB ? Op.GemvT : Op.GemvN, Math.ceil(N / width), (M * K * width) / 4)
+      .begin(Op.Gemv, Math.ceil(allPanels / STREAMED_PANELS), M * K * STREAMED_PANELS * 2)
       .pointer(executor.output(out, 'out'))
       .pointer(out.stride * 4)
       .pointer(executor.input(a, 'a'))
       .pointer(a.stride * 4)
       .int(transposeA ? 1 : 0)
-      .pointer(executor.input(b, 'b'))
-      .pointer(b.stride * 4)
+      .pointer(panels.at)
       .int(M)
       .int(N)
       .int(K)
@@ -55,12 +56,11 @@ export function matmul(executor: Executor, args: MatmulArgs): void {
       .pointer(residualAt)
       .pointer(residualStride)
       .int(flags);
-    executor.emit(transposeA ? M * K * 4 : 0);
+    executor.emit(128 + (transposeA ? M * K * 4 : 0));
+    panels.release();
     return;
   }
 
-  const panels = packed(executor, b, transposeB);
-  const allPanels = Math.ceil(N / PANEL);
   const most = Math.max(1, Math.floor(BLOCK_BYTES / (Math.max(K, 1) * 4) / TILE_ROWS)) * TILE_ROWS;
   const rowBlocks = Math.ceil(M / most);
   // Blocks of equal height: the last one is as much work as the others.

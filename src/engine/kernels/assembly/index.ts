@@ -4,7 +4,7 @@ import { COMMAND_BYTES } from './common';
 import { conv, convState, convStep } from './conv';
 import { binary, copy, fill, swiglu, unary } from './elementwise';
 import { gemm, packWeights } from './gemm';
-import { gemvN, gemvT } from './gemv';
+import { gemv } from './gemv';
 import { quantileMixture } from './mixture';
 import { Op } from './opcodes';
 import { columnSum, embedding, gatedRmsNorm, rmsNorm, sumSquares } from './rows';
@@ -18,7 +18,7 @@ import { close, isQuitting, join, leave, nextUnits, offer, scratchOf, waitForOff
  * registers for themselves (inlined, the matrix product runs at half the speed).
  */
 export { multiplyPanels } from './gemm';
-export { dot4 } from './gemv';
+export { fourPanels } from './gemv';
 export { eulerBlock } from './selective-scan';
 export { chunkBlock } from './ssd';
 export { addPanels } from './ssd-chunk';
@@ -67,10 +67,8 @@ function execute(cmd: usize, from: i32, to: i32, scratch: usize): void {
       return attentionCache(cmd, from, to);
     case Op.AttentionCount:
       return attentionCount(cmd);
-    case Op.GemvT:
-      return gemvT(cmd, from, to, scratch);
-    case Op.GemvN:
-      return gemvN(cmd, from, to, scratch);
+    case Op.Gemv:
+      return gemv(cmd, from, to, scratch);
     case Op.PackWeights:
       return packWeights(cmd, from, to);
     case Op.Gemm:

@@ -28,8 +28,7 @@ export enum Op {
   Attention,
   AttentionCache,
   AttentionCount,
-  GemvT,
-  GemvN,
+  Gemv,
   PackWeights,
   Gemm,
 }
