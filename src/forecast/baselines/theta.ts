@@ -97,11 +97,13 @@ export function fitSimpleSmoothing(y: Float64Array): { alpha: number; level: num
     const start = ed / dd;
     return { alpha, start, level: level + decay * start, sse: Math.max(0, ee - ed * start) };
   };
+  // Differences within rounding are ties, which the smaller α wins: otherwise the unit of a series would decide.
+  const rounding = 1e-12 * y.reduce((sum, v) => sum + v * v, 0);
   let best = run(ALPHAS[0]!);
   let at = 0;
   for (let i = 1; i < ALPHAS.length; i++) {
     const candidate = run(ALPHAS[i]!);
-    if (candidate.sse < best.sse) {
+    if (candidate.sse < best.sse - rounding) {
       best = candidate;
       at = i;
     }
@@ -121,8 +123,8 @@ export function fitSimpleSmoothing(y: Float64Array): { alpha: number; level: num
       a = b;
       b = run(low + golden * (high - low));
     }
-    if (a.sse < best.sse) best = a;
-    if (b.sse < best.sse) best = b;
+    if (a.sse < best.sse - rounding) best = a;
+    if (b.sse < best.sse - rounding) best = b;
   }
   return best;
 }
