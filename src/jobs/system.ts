@@ -1,3 +1,4 @@
+import type { FlowProducer, Queue } from 'bullmq';
 import { type QueueConnection, withoutSecrets } from '../platform/embedded/services.js';
 import { AdderError } from '../platform/errors.js';
 import type { Database } from '../store/database.js';
@@ -61,32 +62,38 @@ export class JobSystem<T extends JobTable> {
     private readonly closeQueues: () => Promise<void>,
   ) {}
 
-  /** Connects to the ledger's events and to every queue of the table. */
-  static async open<T extends JobTable>(options: JobSystemOptions<T>): Promise<JobSystem<T>> {
+  /**
+   * Connects to the ledger's events and to every queue of the table, or uses the queues given, which stay the caller's to
+   * close. Throws `QUEUE_UNREACHABLE`.
+   */
+  static async open<T extends JobTable>(
+    options: JobSystemOptions<T>,
+    given?: { queues: ReadonlyMap<string, Queue>; flows: FlowProducer },
+  ): Promise<JobSystem<T>> {
     const { table, database, connection } = options;
     const onError = options.onError ?? (() => {});
     const backend = queueBackend(connection);
     const ledger = new JobLedger(database);
-    const opened = Object.keys(table.queues).map((name) => {
-      const queue = new backend.Queue(name, { connection: backend.adding });
-      queue.on('error', onError);
-      return [name, queue] as const;
-    });
-    const flows = new backend.FlowProducer({ connection: backend.adding });
+    const opened =
+      given?.queues ??
+      new Map(Object.keys(table.queues).map((name) => [name, new backend.Queue(name, { connection: backend.adding })]));
+    const flows = given?.flows ?? new backend.FlowProducer({ connection: backend.adding });
+    for (const queue of opened.values()) queue.on('error', onError);
     flows.on('error', onError);
     // The first job shall not find a connection that is still being made.
     await reachable(
-      Promise.all([...opened.map(([, queue]) => queue.waitUntilReady()), flows.waitUntilReady()]),
+      Promise.all([...[...opened.values()].map((queue) => queue.waitUntilReady()), flows.waitUntilReady()]),
       connection,
     );
-    const queues = new Queues(new Map(opened), flows);
+    const queues = new Queues(opened, flows);
     const events = await JobEvents.open(database.url, onError);
     const client = new JobClient(table, ledger, queues, events, {
       maxUnfinished: options.maxUnfinished,
       onQueueError: onError,
     });
     return new JobSystem(options, backend, ledger, events, queues, client, async () => {
-      await Promise.all(opened.map(([, queue]) => queue.close()));
+      if (given) return;
+      await Promise.all([...opened.values()].map((queue) => queue.close()));
       await flows.close();
     });
   }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineJobs } from './define.js';
+import { type DataOf, defineJobs, type KindOf } from './define.js';
 
 const model = z.string().min(1).max(64);
 
@@ -33,3 +33,4 @@ export const jobTable = defineJobs({
 });
 
 export type AdderJobs = typeof jobTable;
+export type DataOfJob<K extends KindOf<AdderJobs>> = DataOf<AdderJobs, K>;

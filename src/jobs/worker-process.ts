@@ -1,18 +1,24 @@
+import 'reflect-metadata';
+import type { INestApplicationContext } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import type { Logger } from 'pino';
+import { nestLogger } from '../http/logger.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
 import { Database } from '../store/database.js';
 import { InferenceClient, type InferenceOptions } from './inference/client.js';
 import { JobMetrics } from './metrics.js';
-import { createProcessors } from './processors.js';
+import { PROCESSORS } from './processors.js';
 import type { RunOutcome } from './run.js';
 import { JobSystem } from './system.js';
 import { type AdderJobs, jobTable } from './table.js';
 import type { JobWorker } from './worker.js';
+import { ProcessorExplorer, WorkerModule } from './worker.module.js';
 
 /** The worker of one process: takes jobs when `start` returns, and has given back or finished all of them when `stop` does. */
 export class WorkerProcess {
   private constructor(
+    private readonly app: INestApplicationContext,
     readonly database: Database,
     readonly jobs: JobSystem<AdderJobs>,
     readonly inference: InferenceClient,
@@ -40,18 +46,23 @@ export class WorkerProcess {
       ...(child ? { child } : {}),
     });
     let database: Database | undefined;
-    let jobs: JobSystem<AdderJobs> | undefined;
+    let app: INestApplicationContext | undefined;
     const onError = (error: Error) => log.warn({ err: error }, 'the queue or the database has trouble');
     try {
-      const processors = createProcessors({ inference });
       database = await Database.open({ url: services.databaseUrl, poolSize: config.databasePool, onError });
-      jobs = await JobSystem.open({
+      const options = {
         table: jobTable,
         database,
         connection: services.queue,
         maxUnfinished: config.limits.unfinishedJobs,
         onError,
+      };
+      app = await NestFactory.createApplicationContext(WorkerModule.forRoot(options, inference, PROCESSORS), {
+        logger: nestLogger(log),
+        abortOnError: false,
       });
+      const processors = app.get(ProcessorExplorer).processors(jobTable);
+      const jobs = app.get<JobSystem<AdderJobs>>(JobSystem);
       const worker = await jobs.work(processors, {
         lockMs: config.jobs.lockMs,
         retentionMs: config.jobs.retentionMs,
@@ -67,9 +78,9 @@ export class WorkerProcess {
         },
       });
       metrics.watch(jobs.queues, inference);
-      return new WorkerProcess(database, jobs, inference, worker, metrics, config);
+      return new WorkerProcess(app, database, jobs, inference, worker, metrics, config);
     } catch (error) {
-      await jobs?.close();
+      await app?.close();
       await inference.close();
       await database?.close();
       throw error;
@@ -78,7 +89,9 @@ export class WorkerProcess {
 
   /** Takes no more jobs, lets running ones finish for as long as is configured, then closes everything. */
   async stop(): Promise<void> {
+    // Workers before queues, queues before what jobs work with.
     await this.jobs.close(this.config.server.shutdownMs);
+    await this.app.close();
     await this.inference.close();
     await this.database.close();
   }
