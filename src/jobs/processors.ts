@@ -1,5 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { decodeRequests, encodeResults } from './forecast/codec.js';
+import { toAdderError } from '../platform/errors.js';
+import { isTransient } from './failures.js';
+import { decodeRequests, encodeAnswers } from './forecast/codec.js';
 import { InferenceClient } from './inference/client.js';
 import { JobBytes, type JobContext, type JobHandler, JobProcessor } from './processor.js';
 import type { AdderJobs, DataOfJob } from './table.js';
@@ -10,13 +12,22 @@ class ForecastJob implements JobHandler<AdderJobs, 'forecast'> {
   constructor(@Inject(InferenceClient) private readonly inference: InferenceClient) {}
 
   async process({ data, payload, deadline, priority, signal }: JobContext<DataOfJob<'forecast'>>): Promise<JobBytes> {
-    const results = await this.inference.forecast(decodeRequests(payload ?? new Uint8Array()), {
+    const answers = await this.inference.forecastEach(decodeRequests(payload ?? new Uint8Array()), {
       model: data.model,
       priority,
       signal,
       ...(deadline ? { deadline } : {}),
     });
-    return new JobBytes(encodeResults(results));
+    // What another run may not meet fails the run; what is a request's own fault is its answer.
+    const passing = answers.find((answer) => answer.status === 'rejected' && isTransient(answer.reason));
+    if (passing?.status === 'rejected') throw passing.reason;
+    return new JobBytes(
+      encodeAnswers(
+        answers.map((answer) =>
+          answer.status === 'fulfilled' ? { result: answer.value } : { error: toAdderError(answer.reason) },
+        ),
+      ),
+    );
   }
 }
 

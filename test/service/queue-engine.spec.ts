@@ -88,6 +88,10 @@ for (const kind of ['postgres', 'redis'] as const) {
       await worker();
       const empty = { ...request(1), history: new Float64Array(9).fill(Number.NaN) };
       await expect(engine.forecast([request(1), empty])).rejects.toMatchObject({ code: 'NO_VALUES' });
+      // Calls that share a job do not share their faults.
+      const together = await Promise.allSettled([1, 2, 3].map((n) => engine.forecast([n === 2 ? empty : request(n)])));
+      expect(together.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      expect(together[1]).toMatchObject({ reason: { code: 'NO_VALUES' } });
       await expect(engine.forecast([request(1)], { model: 'no-such' })).rejects.toMatchObject({
         code: 'UNKNOWN_MODEL',
       });

@@ -1,6 +1,7 @@
 import { expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeRequests, decodeResults, encodeRequests, encodeResults } from './codec.js';
+import { AdderError } from '../../platform/errors.js';
+import { type Answer, decodeAnswers, decodeRequests, encodeAnswers, encodeRequests } from './codec.js';
 
 const numbers = (min: number, max: number) =>
   fc.array(fc.double(), { minLength: min, maxLength: max }).map((list) => Float64Array.from(list));
@@ -20,7 +21,7 @@ it('requests come back as they were, whatever they hold', () => {
   );
 });
 
-it('results come back as they were, with a mean where there was one', () => {
+it('answers come back as they were: results with a mean where there was one, and errors with all their fields', () => {
   const result = fc
     .record({ horizon: fc.integer({ min: 1, max: 9 }), levels: fc.integer({ min: 1, max: 5 }), mean: fc.boolean() })
     .chain(({ horizon, levels, mean }) =>
@@ -29,9 +30,20 @@ it('results come back as they were, with a mean where there was one', () => {
         ...(mean ? { mean: numbers(horizon, horizon) } : {}),
       }),
     );
+  const failure = fc.record({
+    code: fc.string(),
+    message: fc.string(),
+    fix: fc.string(),
+    where: fc.record({ field: fc.string() }),
+  });
+  const answer = fc.oneof(
+    result.map((value) => ({ result: value })),
+    failure.map((fields) => ({ error: new AdderError(fields) })),
+  );
   fc.assert(
-    fc.property(fc.array(result, { maxLength: 8 }), (results) => {
-      expect(decodeResults(encodeResults(results))).toEqual(results);
+    fc.property(fc.array(answer, { maxLength: 8 }), (answers) => {
+      const shown = (list: Answer[]) => list.map((one) => ('error' in one ? one.error.toJSON() : one));
+      expect(shown(decodeAnswers(encodeAnswers(answers)))).toEqual(shown(answers));
     }),
   );
 });

@@ -1,4 +1,5 @@
 import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
+import { AdderError, type AdderErrorFields } from '../../platform/errors.js';
 import { decodeColumns, encodeColumns } from '../../store/columns.js';
 
 /** Forecast requests as bytes: one column for all histories, one for all levels, and the small fields of each request. */
@@ -40,27 +41,39 @@ export function decodeRequests(bytes: Uint8Array): ForecastRequest[] {
   });
 }
 
-/** Forecast results as bytes: for each result its quantiles one after another, then its mean where it has one. */
-export function encodeResults(results: readonly ForecastResult[]): Buffer {
+/** What became of one request of a job. */
+export type Answer = { result: ForecastResult } | { error: AdderError };
+
+/**
+ * Answers as bytes: for each result its quantiles one after another, then its mean where it has one; errors as JSON, so that
+ * a request at fault fails alone.
+ */
+export function encodeAnswers(answers: readonly Answer[]): Buffer {
+  const results = answers.map((answer) => ('result' in answer ? answer.result : { quantiles: [], mean: undefined }));
+  const errors = answers.flatMap((answer, i) => ('error' in answer ? [[i, answer.error.toJSON()]] : []));
   return encodeColumns({
     values: joined(results.flatMap(({ quantiles, mean }) => (mean ? [...quantiles, mean] : quantiles))),
     horizons: Uint32Array.from(results, ({ quantiles, mean }) => (quantiles[0] ?? mean)?.length ?? 0),
     levelCounts: Uint32Array.from(results, ({ quantiles }) => quantiles.length),
     hasMean: Uint8Array.from(results, ({ mean }) => (mean ? 1 : 0)),
+    errors: new TextEncoder().encode(JSON.stringify(errors)),
   });
 }
 
-/** The results of `encodeResults`, as views of its bytes. */
-export function decodeResults(bytes: Uint8Array): ForecastResult[] {
-  const { values, horizons, levelCounts, hasMean } = decodeColumns(bytes);
+/** The answers of `encodeAnswers`; results are views of its bytes. */
+export function decodeAnswers(bytes: Uint8Array): Answer[] {
+  const { values, horizons, levelCounts, hasMean, errors } = decodeColumns(bytes);
+  const failed = new Map(JSON.parse(new TextDecoder().decode(errors as Uint8Array)) as [number, AdderErrorFields][]);
   let at = 0;
   const next = (length: number) => {
     at += length;
     return values!.subarray(at - length, at) as Float64Array;
   };
-  return Array.from(horizons!, (horizon, i) => {
+  return Array.from(horizons!, (horizon, i): Answer => {
+    const error = failed.get(i);
+    if (error) return { error: new AdderError(error) };
     const quantiles = Array.from({ length: levelCounts![i]! }, () => next(horizon));
-    return { quantiles, ...(hasMean![i] ? { mean: next(horizon) } : {}) };
+    return { result: { quantiles, ...(hasMean![i] ? { mean: next(horizon) } : {}) } };
   });
 }
 

@@ -4,14 +4,18 @@ import type { Config } from '../../platform/config.js';
 import type { JobClient } from '../client.js';
 import { Overloaded } from '../inference/client.js';
 import type { AdderJobs } from '../table.js';
-import { decodeResults, encodeRequests } from './codec.js';
+import { Coalescer } from './coalescer.js';
+import { decodeAnswers, encodeRequests } from './codec.js';
 
 /** Bounds of one job: a large call becomes several, which workers share and small calls get past. */
 const JOB_SERIES = 256;
 const JOB_VALUES = 500_000;
 
-/** Calls of at most this many series go before larger ones. */
+/** Calls of at most this many series share jobs with others, and go before larger ones. */
 const SMALL_CALL = 16;
+
+/** Series of one shared job. */
+const SHARED_SERIES = 64;
 
 export interface QueueEngineOptions {
   config: Pick<Config, 'model' | 'inference' | 'server'>;
@@ -20,55 +24,92 @@ export interface QueueEngineOptions {
 }
 
 /**
- * Forecasts by the workers, through the queue: what the API process uses. Its requests are jobs for the time that somebody
- * waits for them; when the caller goes, or the time is over, they are cancelled.
+ * Forecasts by the workers, through the queue: what the API process uses. Small calls that come together share a job; large
+ * ones become several. They are jobs for the time that somebody waits for them, and are cancelled when the time is over.
  */
 export class QueueEngine implements ForecastEngine {
   private inFlight = 0;
+  private readonly coalescer: Coalescer;
 
   constructor(
     private readonly jobs: JobClient<AdderJobs>,
     private readonly options: QueueEngineOptions,
-  ) {}
+  ) {
+    this.coalescer = new Coalescer((model, requests) => this.job(model, requests, 5), SHARED_SERIES);
+  }
 
   /**
    * Results in the order of the requests. AdderErrors: those of the forecaster; `OVERLOADED` with `retryAfter` when too much
    * waits already; `TIMEOUT`, `INFERENCE_LOST`, `QUEUE_UNREACHABLE`, `JOB_LOST`.
    */
   async forecast(requests: ForecastRequest[], { model, signal }: EngineOptions = {}): Promise<ForecastResult[]> {
-    const { inference, server } = this.options.config;
+    const { inference } = this.options.config;
     // A single call may be larger than the queue when nothing else waits.
     if (this.inFlight > 0 && this.inFlight + requests.length > inference.queueSize) {
       throw new Overloaded(this.inFlight, 5);
     }
     this.inFlight += requests.length;
+    const name = model ?? this.options.config.model;
+    try {
+      signal?.throwIfAborted();
+      return requests.length <= SMALL_CALL
+        ? await this.small(name, requests, signal)
+        : await this.large(name, requests, signal);
+    } finally {
+      this.inFlight -= requests.length;
+    }
+  }
+
+  /** Shares jobs with the small calls of other callers. */
+  private async small(
+    model: string,
+    requests: ForecastRequest[],
+    signal: AbortSignal | undefined,
+  ): Promise<ForecastResult[]> {
+    const results = Promise.all(requests.map((request) => this.coalescer.forecast(model, request, signal)));
+    if (!signal) return results;
+    // A shared job goes on for the others.
+    let leave = () => {};
+    const left = new Promise<never>((_, fail) => {
+      leave = () => fail(signal.reason);
+      signal.addEventListener('abort', leave);
+    });
+    try {
+      return await Promise.race([results, left]);
+    } finally {
+      results.catch(() => {});
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  /** Jobs of its own, which workers share and small calls get past. */
+  private async large(
+    model: string,
+    requests: ForecastRequest[],
+    signal: AbortSignal | undefined,
+  ): Promise<ForecastResult[]> {
     // When one part fails the others are of no use any more.
     const failed = new AbortController();
     const stop = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
     try {
-      const parts = await Promise.all(
-        parted(requests).map(async (part) => {
-          const { output } = await this.jobs.call(
-            'forecast',
-            { model: model ?? this.options.config.model },
-            {
-              owner: this.options.owner ?? 'local',
-              timeoutMs: server.syncTimeoutMs,
-              priority: requests.length <= SMALL_CALL ? 5 : 10,
-              payload: encodeRequests(part),
-              signal: stop,
-            },
-          );
-          return decodeResults(output ?? new Uint8Array());
-        }),
-      );
-      return parts.flat();
+      const parts = await Promise.all(parted(requests).map((part) => this.job(model, part, 10, stop)));
+      return parts.flat().map((answer) => {
+        if ('error' in answer) throw answer.error;
+        return answer.result;
+      });
     } catch (error) {
       failed.abort(error);
       throw error;
-    } finally {
-      this.inFlight -= requests.length;
     }
+  }
+
+  private async job(model: string, requests: ForecastRequest[], priority: number, signal?: AbortSignal) {
+    const { output } = await this.jobs.call(
+      'forecast',
+      { model },
+      { ...this.asking(), priority, payload: encodeRequests(requests), ...(signal ? { signal } : {}) },
+    );
+    return decodeAnswers(output ?? new Uint8Array());
   }
 
   async describe(model = this.options.config.model): Promise<EngineInfo> {

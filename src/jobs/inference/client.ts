@@ -97,9 +97,27 @@ export class InferenceClient implements ForecastEngine {
    * reason of `signal`.
    */
   async forecast(requests: ForecastRequest[], call: ForecastCall = {}): Promise<ForecastResult[]> {
+    return this.together(requests, call, (results) => Promise.all(results));
+  }
+
+  /** As `forecast`, but a request that fails does so alone. Throws `OVERLOADED`, and when all of them fail. */
+  forecastEach(requests: ForecastRequest[], call: ForecastCall = {}): Promise<PromiseSettledResult<ForecastResult>[]> {
+    return this.together(requests, call, async (results) => {
+      const settled = await Promise.allSettled(results);
+      call.signal?.throwIfAborted();
+      const first = settled[0];
+      if (first?.status === 'rejected' && settled.every(({ status }) => status === 'rejected')) throw first.reason;
+      return settled;
+    });
+  }
+
+  private async together<T>(
+    requests: ForecastRequest[],
+    call: ForecastCall,
+    wait: (results: Promise<ForecastResult>[]) => Promise<T>,
+  ): Promise<T> {
     call.signal?.throwIfAborted();
     if (this.closed) throw lost('the service is stopping');
-    if (requests.length === 0) return [];
     const { queueSize } = this.options.config.inference;
     // A single call may be larger than the queue when nothing else waits.
     if (this.queue.size > 0 && this.queue.size + requests.length > queueSize) {
@@ -128,7 +146,7 @@ export class InferenceClient implements ForecastEngine {
     call.signal?.addEventListener('abort', abort);
     this.pump();
     try {
-      return await Promise.all(results);
+      return await wait(results);
     } catch (error) {
       // The others of this call are of no use any more.
       this.drop((item) => mine.has(item), error);

@@ -79,9 +79,7 @@ export class InferenceProcess {
    * longer than `timeoutMs`.
    */
   ask(ask: AskWithoutId, timeoutMs: number): Promise<Reply> {
-    if (this.over || !this.child.connected) {
-      return Promise.reject(new ProcessEnded('the inference process is gone'));
-    }
+    if (this.over) return Promise.reject(new ProcessEnded('the inference process is gone'));
     const id = this.nextId++;
     return new Promise<Reply>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -96,9 +94,11 @@ export class InferenceProcess {
         };
       };
       this.pending.set(id, { resolve: settle(resolve), reject: settle(reject) });
-      this.child.send({ ...ask, id } as Ask, (error) => {
-        if (error) this.pending.get(id)?.reject(new ProcessEnded(`the inference process is gone: ${error.message}`));
-      });
+      // A process that cannot be written to is on its way out. Its end rejects what it was asked, and not before: whoever
+      // asks again at once would meet the same process.
+      const gone = () => this.child.kill('SIGKILL');
+      if (!this.child.connected) gone();
+      else this.child.send({ ...ask, id } as Ask, (error) => error && gone());
     });
   }
 
