@@ -36,8 +36,10 @@ interface Contest {
   aim?: number;
   /** Work a call; given, rates are reported too. */
   flops?: number;
-  /** Bounds of the rate in GFLOP/s. */
+  /** Bound of the rate in GFLOP/s. */
   leastRate?: number;
+  /** Whether to be as fast as the peer is demanded or hoped for. */
+  asFast?: 'least' | 'aim';
 }
 
 async function contest(c: Contest): Promise<Row[]> {
@@ -83,7 +85,12 @@ async function contest(c: Contest): Promise<Row[]> {
   if (!c.theirs) return rows;
   rows.push({ name: `${c.name}, ${PEER}`, unit: 'ms', ...summarise(peer) });
   if (c.flops) rows.push(rate(peer, `${c.name}, ${PEER}, rate`));
-  rows.push({ name: `${c.name}, time against ${PEER}`, unit: '×', ...summarise(ratios), least: 1 });
+  rows.push({
+    name: `${c.name}, time against ${PEER}`,
+    unit: '×',
+    ...summarise(ratios),
+    ...(c.asFast && { [c.asFast]: 1 }),
+  });
   return rows;
 }
 
@@ -98,7 +105,7 @@ async function matmulRow(
   { one, ort }: Bench,
   name: string,
   [M, N, K]: readonly [number, number, number],
-  options: Pick<Contest, 'inner' | 'samples' | 'aim'>,
+  options: Pick<Contest, 'inner' | 'samples' | 'aim' | 'asFast'>,
 ): Promise<Row[]> {
   const [xData, wData] = [randomNumbers(M * K, 1, 1), randomNumbers(N * K, 0.05, 2)];
   const [a, b, out] = [one.alloc([M, K]), one.alloc([N, K]), one.alloc([M, N])];
@@ -178,6 +185,9 @@ async function lengthRows(backend: Backend): Promise<Row[]> {
     const block = makeBlock(backend, D512, numbers, 1, length, false);
     const plan = backend.record(() => block.forward());
     const inner = Math.max(1, 16384 / length);
+    // Long enough for the optimising compiler to have taken over every kernel.
+    const warm = performance.now() + (perToken.length === 0 ? 2000 : 0);
+    while (performance.now() < warm) plan.run();
     const times: number[] = [];
     for (let s = 0; s <= 3; s++) {
       const start = performance.now();
@@ -231,7 +241,7 @@ async function positionRows(backend: Backend): Promise<Row[]> {
 
 const PARTS: Record<string, (b: Bench) => Promise<Row[]>> = {
   gemv: async (b) => [
-    ...(await matmulRow(b, 'GEMV 2320×512', [1, 2320, 512], { inner: 50, samples: 41, aim: 0.16 })),
+    ...(await matmulRow(b, 'GEMV 2320×512', [1, 2320, 512], { inner: 50, samples: 41, aim: 0.16, asFast: 'least' })),
     ...(await matmulRow(b, 'GEMV 512×1024', [1, 512, 1024], { inner: 100, samples: 41 })),
     ...(await matmulRow(b, 'GEMV 3352×768', [1, 3352, 768], { inner: 25, samples: 41 })),
   ],
@@ -247,7 +257,7 @@ const PARTS: Record<string, (b: Bench) => Promise<Row[]>> = {
       1,
       'Mamba-2 block d 512, one step',
       { batch: 1, length: 1 },
-      { inner: 50, samples: 41, least: 0.3, aim: 0.2 },
+      { inner: 50, samples: 41, least: 0.3, aim: 0.2, asFast: 'least' },
     ),
   block: (b) =>
     blockRow(
@@ -256,7 +266,7 @@ const PARTS: Record<string, (b: Bench) => Promise<Row[]>> = {
       b.threads,
       `Mamba-2 block d 512, 8 × 2048, forward, ${b.threads} threads`,
       { batch: 8, length: 2048 },
-      { inner: 1, samples: 7, flops: projectionFlops(D512, 8 * 2048), leastRate: 60 },
+      { inner: 1, samples: 7, flops: projectionFlops(D512, 8 * 2048), leastRate: 60, asFast: 'aim' },
     ),
   length: (b) => lengthRows(b.one),
   position: (b) => positionRows(b.one),
