@@ -5,7 +5,7 @@ import { columnsOf, rowsOf, sizeOf, type Tensor } from '../../tensor.js';
 import type { Build } from './module.js';
 
 // Node 20 has relaxed SIMD behind a flag, later releases have it without and know no such flag: both builds are tested.
-setFlagsFromString('--experimental-wasm-relaxed-simd');
+if (Number(process.versions.node.split('.')[0]) < 22) setFlagsFromString('--experimental-wasm-relaxed-simd');
 export const BUILDS: readonly Build[] = ['simd', 'relaxed'];
 
 /** Numbers in [−1, 1) from a linear congruential generator. */
