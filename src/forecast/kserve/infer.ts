@@ -5,7 +5,7 @@ import { RequestError } from '../../http/request-error.js';
 import { AdderError } from '../../platform/errors.js';
 import type { ForecastService } from '../rest/forecast-service.js';
 import { jsonNumbers } from '../rest/levels.js';
-import { chooseSeason } from '../rest/prepare.js';
+import { chooseSeason } from '../series/choose-season.js';
 import { parseFrequency } from '../time/frequency.js';
 
 /** Tensors of every model; -1 is any size. */

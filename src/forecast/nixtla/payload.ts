@@ -4,7 +4,7 @@ import { RequestError } from '../../http/request-error.js';
 import { AdderError } from '../../platform/errors.js';
 import { columnsOf } from '../rest/covariate-columns.js';
 import type { CovariateColumn } from '../rest/covariates.js';
-import { chooseSeason } from '../rest/prepare.js';
+import { chooseSeason } from '../series/choose-season.js';
 import type { Frequency } from '../time/frequency.js';
 import { frequencyOfAlias } from './frequency.js';
 import { invalid } from './invalid.js';

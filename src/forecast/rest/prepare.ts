@@ -1,6 +1,6 @@
 import { AdderError } from '../../platform/errors.js';
-import { detectSeason } from '../series/season.js';
-import { defaultSeason, type Frequency, formatFrequency, parseFrequency } from '../time/frequency.js';
+import { chooseSeason, type SeasonSource } from '../series/choose-season.js';
+import { type Frequency, formatFrequency, parseFrequency } from '../time/frequency.js';
 import { fixedGrid, type Grid, gridOf } from '../time/grid.js';
 import { formatTime, MAX_TIME, type TimeStyle, TimestampParser } from '../time/timestamp.js';
 import { readCovariates } from './covariate-columns.js';
@@ -15,7 +15,7 @@ export interface PreparedSeries {
   values: Float64Array;
   frequency: string | undefined;
   season: number;
-  seasonSource: 'given' | 'frequency' | 'detected' | 'none';
+  seasonSource: SeasonSource;
   /** Label of step k; the index itself where the request had no times. */
   labelAt: ((k: number) => string) | undefined;
   /** On the grid: history, then the steps of the horizon as far as they are known. */
@@ -247,22 +247,4 @@ function parse(text: string): Frequency {
   } catch (error) {
     throw error instanceof AdderError ? error.at({ field: 'frequency' }) : error;
   }
-}
-
-/** As given; else the usual one of the frequency if the history holds two of it; else what the data show. */
-export function chooseSeason(
-  values: Float64Array,
-  frequency: Frequency | undefined,
-  given: number | undefined,
-): { season: number; source: PreparedSeries['seasonSource'] } {
-  if (given !== undefined) return { season: given, source: 'given' };
-  const usual = defaultSeason(frequency);
-  const twice = usual > 1 && values.length >= 2 * usual;
-  // Sampling finer than hourly looks at the data first: machines rarely follow the day.
-  const fine = frequency !== undefined && ['min', 's', 'ms', 'us'].includes(frequency.unit);
-  if (twice && !fine) return { season: usual, source: 'frequency' };
-  const none = frequency !== undefined && usual === 1 && ['Y', 'Q', 'M'].includes(frequency.unit);
-  const found = none ? 1 : detectSeason(values);
-  if (found > 1) return { season: found, source: 'detected' };
-  return twice ? { season: usual, source: 'frequency' } : { season: 1, source: 'none' };
 }

@@ -1,10 +1,10 @@
 import { AdderError, type ErrorPlace } from '../../platform/errors.js';
-import { defaultSeason, type Frequency, formatFrequency } from '../time/frequency.js';
+import { type Frequency, formatFrequency } from '../time/frequency.js';
 import { fixedGrid, type Grid } from '../time/grid.js';
 import { inferSampling, samplingWith } from '../time/infer.js';
 import { formatTime, type TimeStyle } from '../time/timestamp.js';
+import { chooseSeason, type SeasonSource } from './choose-season.js';
 import type { CsvTable } from './csv.js';
-import { detectSeason } from './season.js';
 
 /** One series on a regular grid, ready to be forecast. */
 export interface Series {
@@ -21,7 +21,7 @@ export interface Series {
   frequency: string | undefined;
   /** Steps of a season; 1 when none is known or found. */
   season: number;
-  seasonSource: 'given' | 'frequency' | 'detected' | 'none';
+  seasonSource: SeasonSource;
 }
 
 export interface SeriesOptions {
@@ -82,7 +82,7 @@ export function buildSeries(table: CsvTable, options: SeriesOptions = {}): { ser
     if (finite < time.length) notices.count('empty', time.length - finite, id);
     if (isConstant(value)) notices.count('constant', 1, id);
     if (style.kind !== 'integer' && time.at(-1)! > Date.now() + 86_400_000) notices.count('future', 1, id);
-    const { season, source } = chooseSeason(values, sampled.frequency, options);
+    const { season, source } = chooseSeason(values, sampled.frequency, options.season);
     series.push({
       id,
       values,
@@ -198,29 +198,6 @@ function smallestStep(time: Float64Array): number {
   let step = Number.POSITIVE_INFINITY;
   for (let i = 1; i < time.length; i++) step = Math.min(step, time[i]! - time[i - 1]!);
   return Number.isFinite(step) ? step : 1;
-}
-
-/**
- * The season: as given; else the usual one of the frequency if the history holds two of it; else the one that the data
- * show, if any. Sampling finer than hourly looks at the data first, because machines rarely follow the day.
- */
-function chooseSeason(
-  values: Float64Array,
-  frequency: Frequency | undefined,
-  options: SeriesOptions,
-): { season: number; source: Series['seasonSource'] } {
-  if (options.season !== undefined) return { season: options.season, source: 'given' };
-  const usual = defaultSeason(frequency);
-  const fine = frequency !== undefined && ['min', 's', 'ms', 'us'].includes(frequency.unit);
-  if (usual > 1 && !fine && values.length >= 2 * usual) return { season: usual, source: 'frequency' };
-  const knownToHaveNone =
-    frequency !== undefined &&
-    usual === 1 &&
-    (frequency.unit === 'Y' || frequency.unit === 'Q' || frequency.unit === 'M');
-  const found = knownToHaveNone ? 1 : detectSeason(values);
-  if (found > 1) return { season: found, source: 'detected' };
-  if (usual > 1 && values.length >= 2 * usual) return { season: usual, source: 'frequency' };
-  return { season: 1, source: 'none' };
 }
 
 function isConstant(values: Float64Array): boolean {
