@@ -19,7 +19,7 @@ import { isLoopback } from './auth/authenticate.js';
 import type { ApiContext } from './context.js';
 import { OpenApiHolder } from './docs.controller.js';
 import { openApiDocument } from './openapi.js';
-import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes } from './routes.js';
+import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes, takesTail } from './routes.js';
 import { Usage } from './usage.js';
 
 /** Jobs are followed by id, whatever their kind; kinds that this process adds itself come with their processors. */
@@ -77,6 +77,7 @@ export class ApiProcess {
         dialects: DIALECTS,
         open: isOpenPath,
         takesBytes,
+        takesTail,
         metrics,
         providers: [
           { provide: OpenApiHolder, useValue: holder },

@@ -28,6 +28,8 @@ export interface AppParts {
   open: (path: string) => boolean;
   /** Paths that take other bodies than JSON. */
   takesBytes: (path: string) => boolean;
+  /** Whether a path takes bytes behind its JSON (Inference-Header-Content-Length). */
+  takesTail: (path: string) => boolean;
 }
 
 /** Longest that a client may take to send its headers, and its body. */
@@ -64,7 +66,13 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
   server.addHook('onClose', () => threads.close());
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', (request: FastifyRequest, payload: NodeJS.ReadableStream) =>
-    readBody(request.headers, payload as never, bodyLimit(request, api), threads),
+    readBody(
+      request.headers,
+      payload as never,
+      bodyLimit(request, api),
+      threads,
+      parts.takesTail(request.url.split('?', 1)[0]!),
+    ),
   );
   // Fastify would take a body with GET and DELETE for JSON by default; these routes have none.
   const authenticator = new Authenticator(api.keys, new RateLimiter(api.database), api.config);

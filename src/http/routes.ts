@@ -44,3 +44,8 @@ export function isOpenPath(path: string): boolean {
 export function takesBytes(path: string): boolean {
   return /^\/v1\/(points|series\/[^/]+\/points)$/.test(path);
 }
+
+/** Paths that take bytes behind their JSON: the binary tensors of KServe. */
+export function takesTail(path: string): boolean {
+  return /^\/v2\/models\/[^/]+(\/versions\/1)?\/infer$/.test(path);
+}

@@ -7,6 +7,7 @@ import type { ForecastService } from '../rest/forecast-service.js';
 import { jsonNumbers } from '../rest/levels.js';
 import { chooseSeason } from '../series/choose-season.js';
 import { parseFrequency } from '../time/frequency.js';
+import { DATATYPES, encodeTensor, withBinaryInputs } from './tensors.js';
 
 /** Tensors of every model; -1 is any size. */
 export const INPUTS = [{ name: 'history', datatype: 'FP64', shape: [-1, -1] }];
@@ -18,36 +19,51 @@ export const OUTPUTS = [
 const tensor = z.object({
   name: z.string().max(64),
   shape: z.array(z.int().min(1)).min(1).max(2),
-  datatype: z.enum(['FP32', 'FP64', 'INT32', 'INT64']),
-  data: numberColumn('row-major, flat; null is a missing value'),
+  datatype: z.enum(DATATYPES),
+  data: numberColumn(
+    'row-major, flat; null is a missing value. Absent where the values come as bytes behind the JSON (parameters.binary_data_size)',
+  ),
+  parameters: z.object({ binary_data_size: z.int().min(0).optional() }).optional(),
 });
 
-export const inferRequest = z
-  .object({
-    id: z.string().max(256).optional(),
-    inputs: z.array(tensor).min(1).max(8),
-    outputs: z.array(z.object({ name: z.string().max(64) })).optional(),
-    parameters: z
-      .object({
-        horizon: z.int().min(1).max(100_000).default(24),
-        quantiles: z
-          .array(
-            z
-              .number()
-              .min(1e-6)
-              .max(1 - 1e-6),
-          )
-          .min(1)
-          .max(100)
-          .default([0.1, 0.5, 0.9]),
-        frequency: z.string().max(32).optional(),
-        season: z.int().min(1).max(100_000).optional(),
-      })
-      .prefault({}),
-  })
-  .meta({ id: 'KserveInfer' });
+const fields = z.object({
+  id: z.string().max(256).optional(),
+  inputs: z.array(tensor).min(1).max(8),
+  outputs: z
+    .array(
+      z.object({
+        name: z.string().max(64),
+        parameters: z.object({ binary_data: z.boolean().optional() }).optional(),
+      }),
+    )
+    .max(8)
+    .optional(),
+  parameters: z
+    .object({
+      horizon: z.int().min(1).max(100_000).default(24),
+      quantiles: z
+        .array(
+          z
+            .number()
+            .min(1e-6)
+            .max(1 - 1e-6),
+        )
+        .min(1)
+        .max(100)
+        .default([0.1, 0.5, 0.9]),
+      frequency: z.string().max(32).optional(),
+      season: z.int().min(1).max(100_000).optional(),
+      binary_data_output: z.boolean().default(false),
+    })
+    .prefault({}),
+});
 
-/** Runs one inference request: `history` of shape [length] or [rows, length] to `quantiles` of shape [rows, levels, horizon]. */
+export const inferRequest = z.preprocess(withBinaryInputs, fields).meta({ id: 'KserveInfer' });
+
+/**
+ * Runs one inference request: `history` of shape [length] or [rows, length] to `quantiles` of shape [rows, levels, horizon].
+ * Returns the JSON of the answer and the tensors that the client wants as bytes behind it.
+ */
 export async function infer(
   service: ForecastService,
   caller: Caller,
@@ -86,16 +102,28 @@ export async function infer(
     return { history: values, season: chooseSeason(values, parsed, season).season, frequency };
   });
   const forecasts = await service.forecast(windows, { horizon, quantiles, model, signal });
-  const outputs = [
-    {
-      name: 'quantiles',
-      datatype: 'FP64',
-      shape: [rows, quantiles.length, horizon],
-      data: forecasts.flatMap((forecast) => forecast.quantiles.flatMap((values) => jsonNumbers(values))),
-    },
-    { name: 'levels', datatype: 'FP64', shape: [quantiles.length], data: quantiles },
-  ].filter(({ name }) => wanted === undefined || wanted.length === 0 || wanted.includes(name));
-  return { model_name: model, model_version: '1', ...(body.id === undefined ? {} : { id: body.id }), outputs };
+  const values = new Float64Array(rows * quantiles.length * horizon);
+  forecasts.forEach((forecast, row) => {
+    forecast.quantiles.forEach((path, level) => {
+      values.set(path, (row * quantiles.length + level) * horizon);
+    });
+  });
+  const tensors = [
+    { name: 'quantiles', shape: [rows, quantiles.length, horizon], values },
+    { name: 'levels', shape: [quantiles.length], values: Float64Array.from(quantiles) },
+  ].filter(({ name }) => !wanted?.length || wanted.includes(name));
+  const binary = (name: string) =>
+    body.outputs?.find((output) => output.name === name)?.parameters?.binary_data ?? body.parameters.binary_data_output;
+  const tails: Buffer[] = [];
+  const outputs = tensors.map(({ name, shape, values }) => {
+    const head = { name, datatype: 'FP64', shape };
+    if (!binary(name)) return { ...head, data: jsonNumbers(values) };
+    const tail = encodeTensor(values);
+    tails.push(tail);
+    return { ...head, parameters: { binary_data_size: tail.byteLength } };
+  });
+  const id = body.id === undefined ? {} : { id: body.id };
+  return { json: { model_name: model, model_version: '1', ...id, outputs }, tails };
 }
 
 function frequencyOf(text: string) {

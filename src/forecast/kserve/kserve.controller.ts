@@ -21,7 +21,7 @@ export class KserveController {
   @Open()
   @ApiOperation({ summary: 'What this server is' })
   server() {
-    return { name: 'adder', version: '1', extensions: [] };
+    return { name: 'adder', version: '1', extensions: ['binary_tensor_data'] };
   }
 
   @Get('health/live')
@@ -59,14 +59,20 @@ export class KserveController {
   @Post(['models/:model/infer', 'models/:model/versions/1/infer'])
   @HttpCode(200)
   @ApiOperation({ summary: 'Quantiles of the future of each row of `history`' })
-  infer(
+  async infer(
     @Param('model', { schema: model }) name: string,
     @Body({ schema: inferRequest }) body: z.output<typeof inferRequest>,
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return withDeadline(this.api.config.server.syncTimeoutMs, reply, (signal) =>
+    const { json, tails } = await withDeadline(this.api.config.server.syncTimeoutMs, reply, (signal) =>
       infer(this.api.forecasts, caller, requireModel(name).name, body, signal),
     );
+    if (tails.length === 0) return json;
+    const head = Buffer.from(JSON.stringify(json));
+    reply
+      .header('content-type', 'application/octet-stream')
+      .header('inference-header-content-length', String(head.byteLength));
+    return Buffer.concat([head, ...tails]);
   }
 }

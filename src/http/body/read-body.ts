@@ -2,6 +2,8 @@ import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
+import { RequestError } from '../request-error.js';
+import { attachTail } from './binary-tail.js';
 import type { BodyThreads } from './body-threads.js';
 import { badCompression, badJson, type Encoding, encodingOf, tooLarge } from './limits.js';
 import { refuseShape } from './pack.js';
@@ -15,30 +17,44 @@ export interface BodyHeaders {
   'content-encoding'?: string | string[] | undefined;
   'content-type'?: string | undefined;
   'content-length'?: string | undefined;
+  'inference-header-content-length'?: string | string[] | undefined;
 }
 
 /**
  * The body of a request: JSON parsed (long arrays of numbers as Float64Arrays), anything else as its bytes. Compressed
- * bodies are unpacked under `limit`, which holds for what they unpack to.
+ * bodies are unpacked under `limit`, which holds for what they unpack to. Where a route `takesTail`, the header
+ * Inference-Header-Content-Length says how many bytes are JSON; the rest is attached (binary-tail.ts).
  */
 export async function readBody(
   headers: BodyHeaders,
   payload: Readable,
   limit: number,
   threads: BodyThreads,
+  takesTail = false,
 ): Promise<unknown> {
   const encoding = encodingOf(headers['content-encoding']);
-  const json = isJson(headers['content-type']);
+  const header = takesTail ? headers['inference-header-content-length'] : undefined;
+  const json = header === undefined && isJson(headers['content-type']);
   if (Number(headers['content-length'] ?? 0) > limit) {
     await drain(payload, limit);
     throw tooLarge(limit);
   }
   const raw = await collect(payload, limit);
   if (raw.length === 0 && encoding === 'identity') return json ? undefined : raw;
-  if (encoding === 'zstd') return threads.decode(detached(raw), { zstd: true, json, limit });
-  const plain = await unpack(raw, encoding, limit);
-  if (!json) return plain;
-  if (plain.length > INLINE_BYTES) return threads.decode(detached(plain), { zstd: false, json, limit });
+  if (encoding === 'zstd' && header === undefined) return threads.decode(detached(raw), { zstd: true, json, limit });
+  const plain =
+    encoding === 'zstd'
+      ? Buffer.from((await threads.decode(detached(raw), { zstd: true, json, limit })) as Uint8Array<ArrayBuffer>)
+      : await unpack(raw, encoding, limit);
+  if (header !== undefined) {
+    const length = headLength(header, plain.length);
+    return attachTail(await parse(plain.subarray(0, length), limit, threads), plain.subarray(length));
+  }
+  return json ? parse(plain, limit, threads) : plain;
+}
+
+async function parse(plain: Buffer, limit: number, threads: BodyThreads): Promise<unknown> {
+  if (plain.length > INLINE_BYTES) return threads.decode(detached(plain), { zstd: false, json: true, limit });
   if (!isUtf8(plain)) throw badJson('the body is not valid UTF-8');
   const refusal = refuseShape(plain);
   if (refusal) throw badJson(refusal);
@@ -47,6 +63,19 @@ export async function readBody(
   } catch (error) {
     throw badJson((error as Error).message);
   }
+}
+
+/** How many bytes of a body are JSON, as the client says. */
+function headLength(header: string | string[], size: number): number {
+  const length = Number(header);
+  if (/^\d{1,12}$/.test(String(header)) && length > 0 && length <= size) return length;
+  throw new RequestError({
+    status: 400,
+    code: 'BAD_HEADER',
+    message: `Inference-Header-Content-Length is ${JSON.stringify(String(header).slice(0, 40))}, and the body has ${size} bytes`,
+    where: { field: 'inference-header-content-length' },
+    fix: 'send the number of bytes that the JSON takes before the tensors begin',
+  });
 }
 
 /** JSON is the default: clients that forget the header mean it. */
