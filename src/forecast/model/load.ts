@@ -61,7 +61,7 @@ export function loadModel(backend: Backend, model = DEFAULT_MODEL): ForecasterMo
 }
 
 /** The folder itself, or `models/NAME` of the package: found from this file, compiled or not. */
-function modelFolder(model: string): string {
+export function modelFolder(model: string): string {
   if (existsSync(join(model, CONFIG))) return resolve(model);
   if (/^[\w.-]+$/.test(model)) {
     for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
@@ -78,7 +78,7 @@ function modelFolder(model: string): string {
   });
 }
 
-interface ModelFiles {
+export interface ModelFiles {
   name: string;
   config: ForecasterConfig;
   /** In the layout of the configuration's parameters. */
@@ -87,7 +87,8 @@ interface ModelFiles {
   inference: NeuralForecasterOptions;
 }
 
-function readModel(folder: string): ModelFiles {
+/** A model's files, read and checked. @throws AdderError `BAD_MODEL`, errors of files */
+export function readModel(folder: string): ModelFiles {
   const configFile = join(folder, CONFIG);
   const parsed = modelFileSchema.safeParse(readJsonFile(configFile));
   if (!parsed.success) {
