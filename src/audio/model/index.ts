@@ -1,0 +1,6 @@
+export { SPECTRAL_LEADS, type SpeechCalibration, type SpeechConfig } from './config.js';
+export { SpeechListener, type SpeechSession, type SpeechState } from './listener.js';
+export { DEFAULT_SPEECH_MODEL, loadSpeechModel, writeSpeechModel } from './load.js';
+export { SpeechModel } from './model.js';
+export { type Scan, type ScanOptions, scanRecording } from './scan.js';
+export { frameAt, LEADS, type SpeechFrame, type SpeechTracks, TRACKS, type TrackName, trackOf } from './tracks.js';
