@@ -1,17 +1,19 @@
 /** The forecaster's shape: what `models/NAME/config.json` says and the weights depend on. */
 import { z } from 'zod';
 import { STANDARD_LEVELS } from '../forecaster.js';
-import { CANDIDATES, featureCount } from './features.js';
+import { candidateCount, featureCount } from './features.js';
 
 const size = z.int().min(1).max(65_536);
 
 export const forecasterConfigSchema = z
   .strictObject({
     /** Raised when the features or the network change so that older weights no longer mean the same. */
-    version: z.literal(1),
+    version: z.literal([1, 2]),
     architecture: z.literal('mamba2-patch-encoder'),
     /** Values in one token. */
     patch: z.int().min(2).max(128),
+    /** Seasonal lags that a token shows of its target: 0, 2 (one and two seasons back) or 3 (a week of seasons too). */
+    lags: z.literal([0, 2, 3]).optional(),
     dModel: size,
     layers: z.int().min(1).max(64),
     /** Inner channels of the mixer for each model channel. */
@@ -34,7 +36,8 @@ export const forecasterConfigSchema = z
   .refine((c) => (c.dModel * c.expand) % c.headDim === 0, {
     path: ['headDim'],
     message: 'must divide dModel · expand',
-  });
+  })
+  .transform((c) => ({ ...c, lags: c.lags ?? (c.version === 1 ? (2 as const) : (3 as const)) }));
 
 export type ForecasterConfig = z.infer<typeof forecasterConfigSchema>;
 
@@ -42,11 +45,13 @@ export type ForecasterConfig = z.infer<typeof forecasterConfigSchema>;
 export function derived(config: ForecasterConfig) {
   const { patch, dModel, expand, headDim, levels } = config;
   const dInner = dModel * expand;
+  const candidates = candidateCount(config);
   return {
     dInner,
     nHeads: dInner / headDim,
-    inputs: featureCount(patch),
+    inputs: featureCount(config),
+    candidates,
     /** Quantile offsets, mixture logits and one scale a token. */
-    outputs: patch * levels.length + patch * CANDIDATES + 1,
+    outputs: patch * levels.length + patch * candidates + 1,
   };
 }

@@ -1,9 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
-import { CANDIDATES, FeatureState, featureCount, MAX_SEASON, MEMORY, usableSeason } from './features.js';
+import {
+  candidateCount,
+  FeatureState,
+  featureCount,
+  MAX_SEASON,
+  MEMORY,
+  type TokenShape,
+  usableSeason,
+} from './features.js';
 import { frequencyClass } from './frequency.js';
 
 const P = 16;
-const F = featureCount(P);
+const shape: TokenShape = { version: 2, patch: P, lags: 3 };
 
 /** A small generator of our own for the tests: numerical recipes' LCG. */
 function numbers(seed: number): () => number {
@@ -24,14 +32,17 @@ function seasonal(length: number, m: number, missing: number, seed: number): num
   });
 }
 
-function token(state: FeatureState): { features: Float32Array; candidates: Float32Array; ready: boolean } {
-  const features = new Float32Array(F).fill(Number.NaN);
-  const candidates = new Float32Array(P * CANDIDATES).fill(Number.NaN);
-  return { ready: state.emit(features, 0, candidates, 0), features, candidates };
+function token(
+  state: FeatureState,
+  fresh?: number,
+): { features: Float32Array; candidates: Float32Array; ready: boolean } {
+  const features = new Float32Array(featureCount(state.shape)).fill(Number.NaN);
+  const candidates = new Float32Array(P * candidateCount(state.shape)).fill(Number.NaN);
+  return { ready: state.emit(features, 0, candidates, 0, fresh), features, candidates };
 }
 
 /** The definitions of features.ts written down over the whole history at once, with plain sums. */
-function fromDefinition(x: number[], m: number) {
+function fromDefinition(x: number[], m: number, { version, lags }: TokenShape = shape, fresh = P) {
   const t = x.length;
   const seen = x.filter(Number.isFinite);
   const mean = seen.reduce((a, b) => a + b, 0) / seen.length;
@@ -51,11 +62,14 @@ function fromDefinition(x: number[], m: number) {
   const last = x[lastAt]!;
   const recent = Array.from({ length: P }, (_, p) => x[t - P + p] ?? Number.NaN);
   const lag = (p: number, k: number) => {
+    const cycle = k < 2 ? m : 7 * m;
+    if (k === 2 && (m === 1 || cycle > MAX_SEASON)) return Number.NaN;
     let i = t + p;
-    while (i > lastAt) i -= m;
-    i -= k * m;
+    while (i > lastAt) i -= cycle;
+    if (k === 1) i -= m;
     return i >= 0 ? x[i]! : Number.NaN;
   };
+  const each = Array.from({ length: lags }, (_, k) => k);
   const steps = Array.from({ length: P }, (_, p) => p);
   const known = (v: number) => (Number.isFinite(v) ? 1 : 0);
   const or0 = (v: number) => (Number.isFinite(v) ? v : 0);
@@ -68,7 +82,7 @@ function fromDefinition(x: number[], m: number) {
       ...recent.map((v) => or0(Math.asinh((v - mean) / sd))),
       ...recent.map(known),
       ...recent.map((v) => or0(Math.asinh((v - last) / U))),
-      ...[0, 1].flatMap((k) => [
+      ...each.flatMap((k) => [
         ...steps.map((p) => or0(Math.asinh((lag(p, k) - last) / U))),
         ...steps.map((p) => known(lag(p, k))),
       ]),
@@ -85,11 +99,11 @@ function fromDefinition(x: number[], m: number) {
       seasonKnown * Math.sin((2 * Math.PI * P) / m),
       seasonKnown * Math.cos((2 * Math.PI * P) / m),
       Math.log(m) / 5,
-      seasonKnown,
+      version === 1 ? seasonKnown : fresh / P,
       dm.length > 0 ? Math.log(average(dm) / sd) / 2 : 0,
       dm.length > 0 ? 1 : 0,
     ],
-    candidates: steps.flatMap((p) => [(mean - last) / U, 0, or0((lag(p, 0) - last) / U), or0((lag(p, 1) - last) / U)]),
+    candidates: steps.flatMap((p) => [(mean - last) / U, 0, ...each.map((k) => or0((lag(p, k) - last) / U))]),
   };
 }
 
@@ -110,7 +124,7 @@ describe('FeatureState', () => {
     [100, 0.05],
   ])('equals the definitions over the whole history after every value (season %d, %d missing)', (m, missing) => {
     const x = seasonal(260, m, missing, m + 1);
-    const state = new FeatureState(P, m);
+    const state = new FeatureState(shape, m);
     for (let t = 0; t < x.length; t++) {
       state.push(x[t]!);
       const { ready, features, candidates } = token(state);
@@ -123,11 +137,40 @@ describe('FeatureState', () => {
     }
   });
 
+  it.each([
+    { version: 1, patch: P, lags: 2 },
+    { version: 2, patch: P, lags: 0 },
+    { version: 2, patch: P, lags: 2 },
+  ] as const)('equals the definitions for tokens of the shape %j, whatever is new in them', (other) => {
+    const x = seasonal(150, 12, 0.1, 6);
+    const state = new FeatureState(other, 12);
+    for (let t = 0; t < x.length; t++) {
+      state.push(x[t]!);
+      const fresh = 1 + (t % P);
+      const { ready, features, candidates } = token(state, fresh);
+      if (!ready) continue;
+      const expected = fromDefinition(x.slice(0, t + 1), 12, other, fresh);
+      expectClose(features, expected.features);
+      expectClose(candidates, expected.candidates);
+    }
+  });
+
+  it('knows no week that is longer than the longest season', () => {
+    const x = seasonal(1000, 170, 0, 8);
+    const state = new FeatureState(shape, 170);
+    for (const v of x) state.push(v);
+    const { features, candidates } = token(state);
+    const expected = fromDefinition(x, 170);
+    expectClose(features, expected.features, 1e-4);
+    expectClose(candidates, expected.candidates, 1e-4);
+    expect(features.subarray(8 * P, 9 * P).every((known) => known === 0)).toBe(true);
+  });
+
   it('follows masked patches ahead by whole seasons, further than two seasons and after gaps longer than the ring', () => {
     for (const m of [5, 24]) {
       const x = seasonal(130, m, 0, 3).concat(new Array(90).fill(Number.NaN));
       x.push(1.5, Number.NaN, 2.5);
-      const state = new FeatureState(P, m);
+      const state = new FeatureState(shape, m);
       for (let t = 0; t < x.length; t++) {
         state.push(x[t]!);
         if (t < 100) continue;
@@ -147,8 +190,8 @@ describe('FeatureState', () => {
     [1e-3, 1],
   ])('is invariant under x → %d·x + %d', (a, b) => {
     const x = seasonal(150, 12, 0.1, 9).map((v) => Math.round(v * 1024) / 1024);
-    const plain = new FeatureState(P, 12);
-    const moved = new FeatureState(P, 12);
+    const plain = new FeatureState(shape, 12);
+    const moved = new FeatureState(shape, 12);
     // What the offset rounds away of the values themselves is not the features' to keep.
     const resolution = (Math.abs(b) * 2 ** -52) / a;
     for (const v of x) {
@@ -162,7 +205,7 @@ describe('FeatureState', () => {
   });
 
   it('writes zeros and a scale of 0 while all observations are equal, and forecasts the constant', () => {
-    const state = new FeatureState(P, 7);
+    const state = new FeatureState(shape, 7);
     expect(token(state).ready).toBe(false);
     for (const v of [Number.NaN, 42.5, 42.5, Number.NaN, 42.5]) state.push(v);
     const { ready, features, candidates } = token(state);
@@ -175,7 +218,7 @@ describe('FeatureState', () => {
   });
 
   it('stays finite and bounded whatever comes', () => {
-    const state = new FeatureState(P, 4);
+    const state = new FeatureState(shape, 4);
     const nasty = [0, 1e-300, 1e308, -1e308, Number.POSITIVE_INFINITY, 5e-324, 0, 0, 1e15, -3, Number.MAX_VALUE];
     for (let t = 0; t < 200; t++) {
       state.push(nasty[(t * 7) % nasty.length]!);
@@ -185,12 +228,12 @@ describe('FeatureState', () => {
   });
 
   it('forgets: after many memories the scales are those of the present', () => {
-    const state = new FeatureState(P, 1);
+    const state = new FeatureState(shape, 1);
     const next = numbers(5);
     for (let t = 0; t < 3000; t++) state.push(1e6 * next());
     for (let t = 0; t < 40 * MEMORY; t++) state.push(1e6 + (t % 2));
     const { features } = token(state);
-    const o = 7 * P;
+    const o = 9 * P;
     // 0/1 alternation: sd 1/2, mean |difference| 1.
     expect(Math.exp(features[o + 2]!)).toBeCloseTo(2, 2);
     expect(Math.exp(features[o + 1]!)).toBeCloseTo(Math.SQRT2, 2);
@@ -198,11 +241,11 @@ describe('FeatureState', () => {
 
   it('continues from its serialised form and from a clone with identical numbers', () => {
     const x = seasonal(400, 24, 0.1, 11);
-    const whole = new FeatureState(P, 24);
+    const whole = new FeatureState(shape, 24);
     for (const v of x.slice(0, 200)) whole.push(v);
     token(whole);
     const bytes = new Uint8Array(whole.serialise().buffer.slice(0));
-    const restored = FeatureState.deserialise(P, 24, new Float64Array(bytes.buffer));
+    const restored = FeatureState.deserialise(shape, 24, new Float64Array(bytes.buffer));
     const copy = whole.clone();
     expect(restored.fromUnits(1)).toBe(whole.fromUnits(1));
     for (const v of x.slice(200)) {
@@ -211,18 +254,18 @@ describe('FeatureState', () => {
       expect(token(restored)).toEqual(expected);
       expect(token(copy)).toEqual(expected);
     }
-    expect(() => FeatureState.deserialise(P, 12, whole.serialise())).toThrow(/has \d+ numbers/);
+    expect(() => FeatureState.deserialise(shape, 12, whole.serialise())).toThrow(/has \d+ numbers/);
     const broken = whole.serialise();
     broken[12] = 99;
-    expect(() => FeatureState.deserialise(P, 24, broken)).toThrow(/out of range/);
+    expect(() => FeatureState.deserialise(shape, 24, broken)).toThrow(/out of range/);
   });
 
   it('is reset completely, also to another season', () => {
-    const used = new FeatureState(P, 90);
+    const used = new FeatureState(shape, 90);
     for (const v of seasonal(500, 90, 0, 2)) used.push(v);
     token(used);
     used.reset(6);
-    const fresh = new FeatureState(P, 6);
+    const fresh = new FeatureState(shape, 6);
     for (const v of seasonal(60, 6, 0.2, 4)) {
       used.push(v);
       fresh.push(v);

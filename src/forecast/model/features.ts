@@ -4,39 +4,57 @@
  * A token stands for one patch of `patch` consecutive values. Everything in it is causal: scales are running ones and
  * nothing looks past the end of the token's patch, so a state never has to be rewritten when new values arrive.
  * Training, batch inference and live streams all use this one state machine: `push` takes the next value (NaN: missing),
- * `emit` writes the token of the patch that ends with the last pushed value. `emit` changes nothing and may be called
- * after any value, which is how a live stream makes a token at every point.
+ * `emit` writes the token of the patch that ends with the last pushed value. `emit` changes nothing that matters to
+ * later values and may be called after any of them, which is how a live stream makes a token at every point: such a
+ * *look-ahead token* overlaps the one before it, and says which share of its values is new.
  *
  * Symbols: mean, sd and d = mean |xₜ − xₜ₋₁| run over the observations so far (beyond `MEMORY` of them the oldest fade
  * exponentially, so that endless streams stay in the range that training knows); `last` is the last observation;
  * U = sqrt(sd·d) is the unit in which the network forecasts. Season m: lag 1 and lag 2 of a future step are the latest
- * observations-so-far one and two whole seasons back.
+ * observations-so-far one and two whole seasons back, lag 3 the latest a whole number of *weeks* of seven seasons back:
+ * what a day of the week was like, where a season is a day. (Weeks longer than `MAX_SEASON` are unknown.)
  *
- * Token layout (P = patch), 7P + 16 numbers:
+ * Token layout (P = patch, L = lags), (3 + 2L)·P + 16 numbers:
  *   P  asinh((x − mean)/sd)         P  observed?                  P  asinh((x − last)/U)
- *   P  asinh((lag1 − last)/U)       P  lag 1 known?               P  asinh((lag2 − last)/U)       P  lag 2 known?
+ *   L times:                        P  asinh((lag − last)/U)      P  lag known?
  *   16 scalars, see `emit`. The lags are those of the *target* patch, the P steps after the token.
- * Candidates of the target patch, P × 4, in units of U about `last`: mean, last, lag 1, lag 2 (unknown lags fall back to last).
+ * Candidates of the target patch, P × (2 + L), in units of U about `last`: mean, last and the lags (unknown ones fall
+ * back to last).
  *
- * The state is of fixed size: a few running sums in float64 and a ring of two seasons. All results are invariant under
- * x → a·x + b, a > 0, up to rounding: values are held relative to the first observation and to a power of two near the
- * first deviation from it, which keeps 1e9 ± 1 and 1e-200 exact.
+ * The state is of fixed size: a few running sums in float64 and a ring of two seasons, or of a week. All results are
+ * invariant under x → a·x + b, a > 0, up to rounding: values are held relative to the first observation and to a power
+ * of two near the first deviation from it, which keeps 1e9 ± 1 and 1e-200 exact.
  */
 
 /** Observations over which the running scales are plain averages; later ones weigh 1/MEMORY. */
 export const MEMORY = 1024;
 /** Seasons longer than this are taken as unknown: training windows could not hold two of them. */
 export const MAX_SEASON = 1152;
-export const CANDIDATES = 4;
-export const SCALARS = 16;
+/** Seasons in a week: the third lag. */
+const WEEK = 7;
+const SCALARS = 16;
 
 /** Bound of everything expressed in U, so that one outlier cannot drown a patch. */
 const UNIT_LIMIT = 1e4;
 const TWO_PI = 2 * Math.PI;
 
+/** What the layout of a token depends on; part of a model's configuration. */
+export interface TokenShape {
+  readonly version: 1 | 2;
+  /** Values in one token. */
+  readonly patch: number;
+  /** Seasonal lags: none, one and two seasons back, or also whole weeks of seven seasons. */
+  readonly lags: 0 | 2 | 3;
+}
+
 /** Numbers in one token. */
-export function featureCount(patch: number): number {
-  return 7 * patch + SCALARS;
+export function featureCount({ patch, lags }: TokenShape): number {
+  return (3 + 2 * lags) * patch + SCALARS;
+}
+
+/** Candidates of each step of the target patch. */
+export function candidateCount({ lags }: TokenShape): number {
+  return 2 + lags;
 }
 
 /** The season as the features use it: a whole number of steps from 2 to MAX_SEASON, else 1 (unknown). */
@@ -71,20 +89,22 @@ const CURSOR = 12; // where the next value goes in `recent`
 const SLOTS = 13;
 
 export class FeatureState {
-  readonly patch: number;
   private sums = new Float64Array(SLOTS);
   /** The last `patch` values, NaN where missing; a ring that starts at CURSOR. */
   private recent: Float64Array;
-  /** Two seasons of values up to the last observation: step t lies at t mod 2m. */
+  /** Values up to the last observation, as far back as the lags reach: step t lies at t mod `reach`. */
   private ring: Float64Array;
   private m = 1;
+  private reach = 2;
   /** After `emit`: `last` and U relative to SHIFT and UNIT; U is 0 while all observations are equal. */
   private centre = 0;
   private scale = 0;
 
-  constructor(patch: number, season = 1) {
-    this.patch = patch;
-    this.recent = new Float64Array(patch);
+  constructor(
+    readonly shape: TokenShape,
+    season = 1,
+  ) {
+    this.recent = new Float64Array(shape.patch);
     this.ring = new Float64Array(2);
     this.reset(season);
   }
@@ -92,7 +112,8 @@ export class FeatureState {
   /** Back to the state before the first value, with another season. The ring is only ever enlarged. */
   reset(season: number): void {
     this.m = usableSeason(season);
-    if (this.ring.length < 2 * this.m) this.ring = new Float64Array(2 * this.m);
+    this.reach = reachOf(this.shape, season);
+    if (this.ring.length < this.reach) this.ring = new Float64Array(this.reach);
     this.sums.fill(0);
     this.recent.fill(Number.NaN);
     this.centre = 0;
@@ -106,6 +127,11 @@ export class FeatureState {
   /** Observations so far; tokens before the first one are all zero and carry no forecast. */
   get observed(): number {
     return this.sums[OBSERVED]!;
+  }
+
+  /** Values since the first observation, itself included. */
+  get position(): number {
+    return this.sums[TIME]!;
   }
 
   /** Takes the next value; anything that is not finite is missing. Missing values before the first observation do not count as time. */
@@ -122,12 +148,12 @@ export class FeatureState {
     }
     if (s[OBSERVED]! > 0) s[TIME] = t + 1;
     this.recent[s[CURSOR]!] = x;
-    s[CURSOR] = (s[CURSOR]! + 1) % this.patch;
+    s[CURSOR] = (s[CURSOR]! + 1) % this.shape.patch;
   }
 
   private observe(x: number, t: number): void {
     const s = this.sums;
-    const size = 2 * this.m;
+    const size = this.reach;
     const first = s[OBSERVED] === 0;
     if (!first) {
       const lastAt = s[LAST_AT]!;
@@ -163,10 +189,20 @@ export class FeatureState {
    *
    * Scalars: asinh((last − mean)/sd); log(U/sd); log(d/sd); log(1 + n)/4; patches since the last observation, to 8, /4;
    * log(1 + those)/2; sin and cos of the phase of the target patch's first step, and of twice it; sin and cos of the
-   * phase a patch spans; log(m)/5; season known?; log(mean |xₜ − xₜ₋ₘ|/sd)/2; whether that is known.
+   * phase a patch spans; log(m)/5; share of values that the token before did not have (version 1: season known?);
+   * log(mean |xₜ − xₜ₋ₘ|/sd)/2; whether that is known.
+   *
+   * @param fresh values pushed since the token before this one: the patch, but for a look-ahead token
    */
-  emit(features: Float32Array, at: number, candidates: Float32Array, candidatesAt: number): boolean {
-    const P = this.patch;
+  emit(
+    features: Float32Array,
+    at: number,
+    candidates: Float32Array,
+    candidatesAt: number,
+    fresh = this.shape.patch,
+  ): boolean {
+    const { patch: P, lags: L, version } = this.shape;
+    const C = 2 + L;
     const s = this.sums;
     const last = s[LAST]!;
     const mean = s[MEAN]!;
@@ -174,8 +210,8 @@ export class FeatureState {
     const variance = s[VARIANCE]!;
     if (!(variance > 0)) {
       this.scale = 0;
-      features.fill(0, at, at + featureCount(P));
-      candidates.fill(0, candidatesAt, candidatesAt + P * CANDIDATES);
+      features.fill(0, at, at + featureCount(this.shape));
+      candidates.fill(0, candidatesAt, candidatesAt + P * C);
       return false;
     }
     // Below float64's resolution about the present level a deviation is rounding, not movement.
@@ -199,29 +235,38 @@ export class FeatureState {
     }
 
     const m = this.m;
-    const size = 2 * m;
     const t = s[TIME]!;
     const lastAt = s[LAST_AT]!;
     const meanInU = bound((mean - last) * perU);
-    // The latest step not after the last observation that is whole seasons before step t.
-    let lag = t - m * (Math.floor((t - lastAt - 1) / m) + 1);
-    for (let p = 0; p < P; p++) {
-      const c = candidatesAt + p * CANDIDATES;
+    for (let p = 0, c = candidatesAt; p < P; p++, c += C) {
       candidates[c] = meanInU;
       candidates[c + 1] = 0;
-      for (let k = 0; k < 2; k++) {
-        const step = lag - k * m;
-        const x = step >= 0 ? this.ring[step % size]! : Number.NaN;
-        const known = !Number.isNaN(x);
-        const inU = known ? bound((x - last) * perU) : 0;
-        features[at + (3 + 2 * k) * P + p] = known ? asinh(inU) : 0;
-        features[at + (4 + 2 * k) * P + p] = known ? 1 : 0;
-        candidates[c + 2 + k] = inU;
+    }
+    for (let k = 0; k < L; k++) {
+      const cycle = k < 2 ? m : WEEK * m;
+      const known = cycle <= this.reach;
+      // The latest step not after the last observation that is whole cycles before step t, and one more for lag 2.
+      let lag = t - cycle * (Math.floor((t - lastAt - 1) / cycle) + 1);
+      const back = k === 1 ? m : 0;
+      const to = at + (3 + 2 * k) * P;
+      for (let p = 0; p < P; p++) {
+        const step = lag - back;
+        const x = known && step >= 0 ? this.ring[step % this.reach]! : Number.NaN;
+        if (Number.isNaN(x)) {
+          features[to + p] = 0;
+          features[to + P + p] = 0;
+          candidates[candidatesAt + p * C + 2 + k] = 0;
+        } else {
+          const inU = bound((x - last) * perU);
+          features[to + p] = asinh(inU);
+          features[to + P + p] = 1;
+          candidates[candidatesAt + p * C + 2 + k] = inU;
+        }
+        if (++lag > lastAt) lag -= cycle;
       }
-      if (++lag > lastAt) lag -= m;
     }
 
-    const o = at + 7 * P;
+    const o = at + (3 + 2 * L) * P;
     const n = s[OBSERVED]!;
     const distance = (t - 1 - lastAt) / P;
     features[o] = asinh(bound((last - mean) * perSd));
@@ -242,6 +287,7 @@ export class FeatureState {
       features[o + 12] = Math.log(m) / 5;
       features[o + 13] = 1;
     } else features.fill(0, o + 6, o + 14);
+    if (version > 1) features[o + 13] = fresh / P;
     const seasonal = s[SEASON_DIFFERENCES]! > 0;
     features[o + 14] = seasonal ? Math.log(Math.max(s[SEASON_DIFFERENCE]! * perSd, 1e-3)) / 2 : 0;
     features[o + 15] = seasonal ? 1 : 0;
@@ -264,37 +310,46 @@ export class FeatureState {
     return s[UNIT] === 0 ? 0 : (value - s[SHIFT]!) / s[UNIT]!;
   }
 
+  /** Takes over everything from a state of the same shape. */
+  assign(other: FeatureState): void {
+    this.reset(other.m);
+    this.sums.set(other.sums);
+    this.recent.set(other.recent);
+    this.ring.set(other.ring.subarray(0, other.reach));
+    this.centre = other.centre;
+    this.scale = other.scale;
+  }
+
   clone(): FeatureState {
-    const copy = new FeatureState(this.patch, this.m);
-    copy.sums.set(this.sums);
-    copy.recent.set(this.recent);
-    copy.ring.set(this.ring.subarray(0, copy.ring.length));
-    copy.centre = this.centre;
-    copy.scale = this.scale;
+    const copy = new FeatureState(this.shape, this.m);
+    copy.assign(this);
     return copy;
   }
 
   /** Numbers in a serialised state. */
-  static sizeOf(patch: number, season: number): number {
-    return SLOTS + patch + 2 * usableSeason(season) + 2;
+  static sizeOf(shape: TokenShape, season: number): number {
+    return SLOTS + shape.patch + reachOf(shape, season) + 2;
   }
 
   /** The whole state as float64 numbers; `deserialise` continues from it with identical results. */
   serialise(): Float64Array {
-    const out = new Float64Array(FeatureState.sizeOf(this.patch, this.m));
+    const { patch } = this.shape;
+    const out = new Float64Array(FeatureState.sizeOf(this.shape, this.m));
     out.set(this.sums);
     out.set(this.recent, SLOTS);
-    out.set(this.ring.subarray(0, 2 * this.m), SLOTS + this.patch);
+    out.set(this.ring.subarray(0, this.reach), SLOTS + patch);
     out.set([this.centre, this.scale], out.length - 2);
     return out;
   }
 
-  /** @throws RangeError if the numbers are not a state of this patch and season. */
-  static deserialise(patch: number, season: number, data: Float64Array): FeatureState {
-    const state = new FeatureState(patch, season);
-    if (data.length !== FeatureState.sizeOf(patch, season)) {
+  /** @throws RangeError if the numbers are not a state of this shape and season. */
+  static deserialise(shape: TokenShape, season: number, data: Float64Array): FeatureState {
+    const { patch } = shape;
+    const state = new FeatureState(shape, season);
+    const size = FeatureState.sizeOf(shape, season);
+    if (data.length !== size) {
       throw new RangeError(
-        `a feature state of patch ${patch} and season ${season} has ${FeatureState.sizeOf(patch, season)} numbers, not ${data.length}`,
+        `a feature state of patch ${patch} and season ${season} has ${size} numbers, not ${data.length}`,
       );
     }
     const cursor = data[CURSOR]!;
@@ -308,6 +363,12 @@ export class FeatureState {
     state.scale = data[data.length - 1]!;
     return state;
   }
+}
+
+/** Values that the lags need to look back on. */
+function reachOf({ lags }: TokenShape, season: number): number {
+  const m = usableSeason(season);
+  return lags === 3 && m > 1 && WEEK * m <= MAX_SEASON ? WEEK * m : 2 * m;
 }
 
 /** 2^⌊log₂ x⌋ for x > 0, kept where its reciprocal is a normal number. */

@@ -15,10 +15,9 @@ import { loadForecaster, writeModel } from './load.js';
 import { ForecasterModel } from './model.js';
 import { forecasterParameters } from './network.js';
 import { classOf } from './runner.js';
-import { StreamingForecaster } from './streaming.js';
 
 const config: ForecasterConfig = forecasterConfigSchema.parse({
-  version: 1,
+  version: 2,
   architecture: 'mamba2-patch-encoder',
   patch: 8,
   dModel: 16,
@@ -188,72 +187,8 @@ describe('NeuralForecaster', () => {
   });
 });
 
-describe('StreamingForecaster', () => {
-  it.each([1, 2, 8])(
-    'equals the batch forecast of everything fed, after every value (a token every %d)',
-    async (every) => {
-      const whole = new NeuralForecaster(model, { context: Number.POSITIVE_INFINITY });
-      const values = series(75, 12);
-      values[0] = Number.NaN;
-      values.fill(Number.NaN, 30, 42);
-      const stream = new StreamingForecaster(model, { season: 6, frequency: 'H', every });
-      await expect(stream.forecast(3, [0.5])).rejects.toMatchObject({ code: 'NO_VALUES' });
-      for (let t = 0; t < values.length; t++) {
-        stream.push(values[t]!);
-        const fed = stream.length;
-        if (t === 0) continue;
-        if (t % 7 !== 0 && t > 20) continue;
-        const streamed = await stream.forecast(20, [0.1, 0.5, 0.9]);
-        // Between two tokens a stream knows what it knew at the last one; before the first it reads all there is.
-        const gone = fed < every ? 0 : fed % every;
-        const [batch] = await whole.forecast([request(values.slice(0, t + 1 - gone), { horizon: 20 + gone })]);
-        batch!.quantiles.forEach((expected, q) => {
-          expectClose(streamed.quantiles[q]!, expected.slice(gone), 1e-9);
-        });
-      }
-      stream.free();
-    },
-  );
-
-  it('continues from a saved state with identical numbers, and refuses one of other weights', async () => {
-    const values = series(60, 13);
-    const stream = new StreamingForecaster(model, { season: 6, frequency: 'H', every: 2 });
-    for (const v of values.subarray(0, 33)) stream.push(v);
-    const saved = await stream.save();
-    const restored = StreamingForecaster.restore(model, saved);
-    for (const v of values.subarray(33)) {
-      stream.push(v);
-      restored.push(v);
-    }
-    const expected = await stream.forecast(25, [0.1, 0.5, 0.9]);
-    const actual = await restored.forecast(25, [0.1, 0.5, 0.9]);
-    // A saved state is float32, the reference backend's is float64.
-    actual.quantiles.forEach((q, i) => {
-      expectClose(q, expected.quantiles[i]!, 1e-6);
-    });
-    expect(await restored.forecast(25, [0.1, 0.5, 0.9])).toEqual(actual);
-    const other = new ForecasterModel(backend, config, weights(2), 'other', 'def');
-    expect(() => StreamingForecaster.restore(other, saved)).toThrow(expect.objectContaining({ code: 'BAD_STREAM' }));
-    expect(() => new StreamingForecaster(model, { season: 1, every: 3 })).toThrow(/divisor|does not fit/);
-  });
-
-  it('has a state of fixed size', async () => {
-    const stream = new StreamingForecaster(model, { season: 6, every: 4 });
-    const sizes = new Set<number>();
-    const memory = new Set<number>();
-    for (const v of series(200, 14)) {
-      stream.push(v);
-      const { features, lanes } = await stream.save();
-      sizes.add(features.length + Object.values(lanes).reduce((sum, t) => sum + t.length, 0));
-      memory.add(backend.memory.bytes);
-    }
-    expect(sizes.size).toBe(1);
-    expect(memory.size).toBe(1);
-  });
-});
-
 describe('on the WebAssembly backend', () => {
-  it('forecasts in batch and from a stream as the oracle does', async () => {
+  it('forecasts as the oracle does', async () => {
     const wasm = await createWasmBackend();
     const fast = new ForecasterModel(wasm, config, weights(), 'test', 'abc');
     const forecasterThere = new NeuralForecaster(fast, {}, () => wasm.dispose());
@@ -262,16 +197,11 @@ describe('on the WebAssembly backend', () => {
     const asked = [request(values), request(values.slice(0, 17), { horizon: 3, season: 1 })];
     const expected = await forecaster.forecast(asked);
     const actual = await forecasterThere.forecast(asked);
-    const stream = new StreamingForecaster(fast, { season: 6, frequency: 'H' });
-    for (const v of values) stream.push(v);
-    const streamed = await stream.forecast(20, [0.1, 0.5, 0.9]);
     actual.forEach((result, i) => {
       result.quantiles.forEach((q, k) => {
         expectClose(q, expected[i]!.quantiles[k]!, 1e-4);
-        if (i === 0) expectClose(streamed.quantiles[k]!, q, 1e-4);
       });
     });
-    stream.free();
     await forecasterThere.close();
   });
 });

@@ -3,7 +3,7 @@ import { AdderError } from '../../platform/errors.js';
 import type { Forecaster, ForecastRequest, ForecastResult } from '../forecaster.js';
 import { makeMonotone, quantilesAt } from '../quantiles.js';
 import { derived } from './config.js';
-import { CANDIDATES, FeatureState } from './features.js';
+import { FeatureState } from './features.js';
 import { frequencyClass } from './frequency.js';
 import type { ForecasterModel } from './model.js';
 import { classOf, Runner, type RunnerBuffers } from './runner.js';
@@ -13,6 +13,11 @@ export interface NeuralForecasterOptions {
   context?: number;
   /** Average with the mirrored forecast of the mirrored series: twice the work for a little accuracy. */
   flip?: boolean;
+  /**
+   * Where token ends fall. `end` (default): the history ends with a whole token, its beginning is padded. `start`: tokens
+   * count from the first observation and a look-ahead token ends the history, as in a live stream of the same values.
+   */
+  align?: 'end' | 'start';
   /** Most tokens in one batch. */
   batchTokens?: number;
 }
@@ -39,6 +44,7 @@ export class NeuralForecaster implements Forecaster {
   private readonly state: FeatureState;
   private readonly context: number;
   private readonly flip: boolean;
+  private readonly align: 'end' | 'start';
   private readonly batchTokens: number;
   /** Plans share their buffers between calls, so calls take turns. */
   private turn: Promise<unknown> = Promise.resolve();
@@ -50,9 +56,10 @@ export class NeuralForecaster implements Forecaster {
   ) {
     this.id = model.id;
     this.runner = new Runner(model);
-    this.state = new FeatureState(model.config.patch);
+    this.state = new FeatureState(model.config);
     this.context = options.context ?? DEFAULT_CONTEXT;
     this.flip = options.flip ?? false;
+    this.align = options.align ?? 'end';
     this.batchTokens = options.batchTokens ?? BATCH_TOKENS[model.backend.name];
   }
 
@@ -138,10 +145,11 @@ export class NeuralForecaster implements Forecaster {
     });
     // Rows that only fill the class up: no tokens, and outputs read from anywhere.
     buffers.lengths.fill(0, batch.length);
+    const { inputs, candidates } = derived(this.model.config);
     buffers.frequency.fill(0, batch.length * tokens);
-    buffers.features.fill(0, batch.length * tokens * derived(this.model.config).inputs);
+    buffers.features.fill(0, batch.length * tokens * inputs);
     buffers.positions.fill(0, output);
-    buffers.candidates.fill(0, output * patch * CANDIDATES);
+    buffers.candidates.fill(0, output * patch * candidates);
     const quantiles = await this.runner.run(shape);
     const Q = levels.length;
     let at = 0;
@@ -168,23 +176,33 @@ export class NeuralForecaster implements Forecaster {
   /** Tokens of one sequence into row `row`; returns what turns units into values. */
   private write(buffers: RunnerBuffers, job: Job, row: number, tokens: number, output: number) {
     const { patch } = this.model.config;
-    const { inputs } = derived(this.model.config);
+    const { inputs, candidates } = derived(this.model.config);
     const { state } = this;
     const { values, past, ahead, sign } = job;
-    const C = patch * CANDIDATES;
+    const C = patch * candidates;
     const used = past + ahead - 1;
     const base = row * tokens;
     const scratch = this.unread;
     state.reset(job.season);
-    let next = values.length - past * patch;
+    // The token that is not whole: padded before the first value, or a look-ahead token at the last one.
+    const padding = past * patch - values.length;
+    const lookAhead = this.align === 'start' ? past - 1 : -1;
+    let next = this.align === 'start' ? 0 : -padding;
     for (let j = 0; j < used; j++) {
-      // Before the first value the first patch is padded; after the last one patches are masked.
-      for (let p = 0; p < patch; p++, next++) {
+      const fresh = j === lookAhead ? patch - padding : patch;
+      // After the last value patches are masked.
+      for (let p = 0; p < fresh; p++, next++) {
         state.push(next >= 0 && next < values.length ? sign * values[next]! : Number.NaN);
       }
       const read = j >= past - 1;
       const slot = output + j - (past - 1);
-      state.emit(buffers.features, (base + j) * inputs, read ? buffers.candidates : scratch, read ? slot * C : 0);
+      state.emit(
+        buffers.features,
+        (base + j) * inputs,
+        read ? buffers.candidates : scratch,
+        read ? slot * C : 0,
+        fresh,
+      );
       if (read) buffers.positions[slot] = base + j;
     }
     buffers.features.fill(0, (base + used) * inputs, (base + tokens) * inputs);
@@ -196,7 +214,7 @@ export class NeuralForecaster implements Forecaster {
   }
 
   private get unread(): Float32Array {
-    this.unreadCandidates ??= new Float32Array(this.model.config.patch * CANDIDATES);
+    this.unreadCandidates ??= new Float32Array(this.model.config.patch * derived(this.model.config).candidates);
     return this.unreadCandidates;
   }
 

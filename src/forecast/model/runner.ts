@@ -7,7 +7,6 @@ import { Graph } from '../../engine/graph.js';
 import type { Precision } from '../../engine/kernels.js';
 import { reshape, type Tensor } from '../../engine/tensor.js';
 import { derived } from './config.js';
-import { CANDIDATES } from './features.js';
 import type { ForecasterModel } from './model.js';
 
 /** Numbers of one batch on the host. */
@@ -18,7 +17,7 @@ export interface RunnerBuffers {
   frequency: Int32Array;
   /** [sequences] */
   lengths: Int32Array;
-  /** [outputs, patch·CANDIDATES] */
+  /** [outputs, patch·candidates] */
   candidates: Float32Array;
   /** [outputs]: which token (row of sequences × tokens) each output is read from. */
   positions: Int32Array;
@@ -91,8 +90,8 @@ export class Runner {
     const { model } = this;
     const { backend, network, config, levels } = model;
     const { sequences, tokens, outputs } = shape;
-    const { inputs: width } = derived(config);
-    const C = config.patch * CANDIDATES;
+    const { inputs: width, candidates: nCandidates } = derived(config);
+    const C = config.patch * nCandidates;
     const inputs = {
       features: backend.alloc([sequences, tokens, width]),
       frequency: backend.alloc([sequences, tokens], 'i32'),
@@ -108,7 +107,7 @@ export class Runner {
         const chosen = g.embedding(inputs.positions, reshape(hidden, [sequences * tokens, config.dModel]));
         const raw = network.head(g, chosen);
         const { candidates } = inputs;
-        return g.quantileMixture({ raw, candidates, levels, patch: config.patch, nCandidates: CANDIDATES });
+        return g.quantileMixture({ raw, candidates, levels, patch: config.patch, nCandidates });
       });
     });
     const buffers = {

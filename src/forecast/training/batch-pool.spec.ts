@@ -52,7 +52,10 @@ const corpus: Corpus = {
 const part: PartOptions = {
   windows: 500,
   length: 64,
+  version: 2,
   patch: 8,
+  lags: 3,
+  lookAhead: 0.5,
   synthetic: 0.5,
   full: 0.5,
   shortest: 12,

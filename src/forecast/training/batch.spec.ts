@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CANDIDATES, FeatureState, featureCount } from '../model/features.js';
+import { candidateCount, FeatureState, featureCount, type TokenShape } from '../model/features.js';
 import { allocatePart, BatchFiller, type PartBuffers, type PartOptions, shardsOf, tokensOf } from './batch.js';
 import { type Corpus, SeriesSampler } from './corpus.js';
 import { Random } from './random.js';
@@ -7,7 +7,9 @@ import { Synthesiser } from './synthesis.js';
 import { WindowSampler } from './windows.js';
 
 const P = 8;
-const F = featureCount(P);
+const shape: TokenShape = { version: 2, patch: P, lags: 3 };
+const F = featureCount(shape);
+const C = P * candidateCount(shape);
 
 /** Series i is a ramp of slope 1 that starts at 1000·i: a value tells where it comes from. */
 function ramps(): Corpus {
@@ -31,14 +33,15 @@ function ramps(): Corpus {
 }
 
 const plain: PartOptions = {
+  ...shape,
   windows: 40,
   length: 96,
-  patch: P,
   synthetic: 0,
   full: 0.4,
   shortest: 12,
   rollout: 0,
   longestRollout: 0,
+  lookAhead: 0,
   augment: false,
   weighting: 'short',
   shortestSeries: 12,
@@ -50,6 +53,7 @@ const rich: PartOptions = {
   augment: true,
   rollout: 0.3,
   longestRollout: 8,
+  lookAhead: 0.5,
 };
 
 function filled(parts: PartOptions[], seed: number, step: number, order?: (shards: number) => number[]): PartBuffers[] {
@@ -97,7 +101,12 @@ describe('WindowSampler', () => {
     const corpus = ramps();
     const series = new SeriesSampler(corpus, 'short', 12, false);
     const masks = (rollout: number, longestRollout = 40) => {
-      const sampler = new WindowSampler(corpus, series, new Synthesiser(96), { ...rich, rollout, longestRollout });
+      const sampler = new WindowSampler(corpus, series, new Synthesiser(96), {
+        ...rich,
+        rollout,
+        longestRollout,
+        lookAhead: 0,
+      });
       const random = new Random(4);
       return Array.from({ length: 2000 }, () => {
         const mask = new Uint8Array(72).fill(9);
@@ -116,6 +125,32 @@ describe('WindowSampler', () => {
     expect(all.every((mask) => mask[71] === 1 && mask[70] === 1 && mask[0] === 0)).toBe(true);
     expect(all.filter(longEnd).length).toBeGreaterThan(300);
     expect(masks(1, 8).filter(longEnd).length).toBeLessThan(100);
+  });
+
+  it('places look-ahead tokens, half of them with nothing but masked patches behind', () => {
+    const corpus = ramps();
+    const series = new SeriesSampler(corpus, 'short', 12, false);
+    const sampler = new WindowSampler(corpus, series, new Synthesiser(96), { ...rich, rollout: 0, lookAhead: 0.5 });
+    const random = new Random(6);
+    const places = new Set<number>();
+    const fresh = new Set<number>();
+    let count = 0;
+    let last = 0;
+    for (let i = 0; i < 4000; i++) {
+      const mask = new Uint8Array(12);
+      const found = sampler.mask(random, mask, 12);
+      expect(mask[0]).toBe(0);
+      if (!found) continue;
+      count++;
+      places.add(found.at);
+      fresh.add(found.fresh);
+      if (mask[found.at] === 0 && found.at < 11 && mask.subarray(found.at + 1).every((hidden) => hidden === 1)) last++;
+    }
+    expect(count / 4000).toBeCloseTo(0.5, 1);
+    expect(last / count).toBeGreaterThan(0.5);
+    expect(last / count).toBeLessThan(0.65);
+    expect([...places].sort((a, b) => a - b)).toEqual(Array.from({ length: 12 }, (_, i) => i));
+    expect([...fresh].sort((a, b) => a - b)).toEqual(Array.from({ length: P - 1 }, (_, i) => i + 1));
   });
 
   it('alters what it may and leaves everything finite or missing', () => {
@@ -157,7 +192,7 @@ describe('BatchFiller', () => {
   });
 
   it('counts its targets, zeroes what lies behind a sequence, and keeps everything finite', () => {
-    const [buffers] = filled([rich], 1, 2);
+    const [buffers] = filled([{ ...rich, lookAhead: 0 }], 1, 2);
     const tokens = tokensOf(rich);
     let sum = 0;
     for (let row = 0; row < rich.windows; row++) {
@@ -166,7 +201,7 @@ describe('BatchFiller', () => {
       expect(n).toBeLessThanOrEqual(tokens);
       for (const [array, width] of [
         [buffers!.features, F],
-        [buffers!.candidates, P * CANDIDATES],
+        [buffers!.candidates, C],
         [buffers!.target, P],
         [buffers!.weights, P],
         [buffers!.frequency, 1],
@@ -195,20 +230,20 @@ describe('BatchFiller', () => {
     const sampler = new WindowSampler(corpus, new SeriesSampler(corpus, 'short', 12, false), new Synthesiser(96), part);
     const windows = sampler.draw(new Random(2, 0, 0, 0), 30);
     const features = new Float32Array(F);
-    const candidates = new Float32Array(P * CANDIDATES);
+    const candidates = new Float32Array(C);
     windows.forEach(({ values, season }, row) => {
       const n = buffers.lengths[row]!;
       const from = part.length - n * P;
       expect(values.subarray(0, from).every(Number.isNaN)).toBe(true);
       expect(values.subarray(from, from + P).every(Number.isNaN)).toBe(false);
-      const state = new FeatureState(P, season);
+      const state = new FeatureState(shape, season);
       for (let j = 0; j < n; j++) {
         const hidden = j === 2 || j === 3;
         for (let p = 0; p < P; p++) state.push(hidden ? Number.NaN : values[from + j * P + p]!);
         const ready = state.emit(features, 0, candidates, 0);
         const token = row * tokensOf(part) + j;
         expect(buffers.features.slice(token * F, (token + 1) * F)).toEqual(features);
-        expect(buffers.candidates.slice(token * P * CANDIDATES, (token + 1) * P * CANDIDATES)).toEqual(candidates);
+        expect(buffers.candidates.slice(token * C, (token + 1) * C)).toEqual(candidates);
         for (let p = 0; p < P; p++) {
           const next = j + 1 < n ? values[from + (j + 1) * P + p]! : Number.NaN;
           const judged = ready && !Number.isNaN(next);
@@ -217,5 +252,44 @@ describe('BatchFiller', () => {
         }
       }
     });
+  });
+
+  it('makes the tokens of windows with a look-ahead token as a stream makes them', () => {
+    const part = { ...plain, windows: 60, lookAhead: 1 };
+    const buffers = allocatePart(part);
+    const corpus = ramps();
+    new BatchFiller(corpus, { seed: 4, parts: [part], validation: false }).fill(buffers, 0, 0, 0);
+    const sampler = new WindowSampler(corpus, new SeriesSampler(corpus, 'short', 12, false), new Synthesiser(96), part);
+    const random = new Random(4, 0, 0, 0);
+    const windows = sampler.draw(random, 60);
+    const features = new Float32Array(F);
+    const candidates = new Float32Array(C);
+    const mask = new Uint8Array(tokensOf(part));
+    const places: number[] = [];
+    windows.forEach(({ values, season }, row) => {
+      const n = buffers.lengths[row]!;
+      const { at, fresh } = sampler.mask(random, mask, n)!;
+      places.push(at);
+      const start = values.findIndex((v) => !Number.isNaN(v));
+      let next = at === 0 ? start : part.length - n * P;
+      const state = new FeatureState(shape, season);
+      for (let j = 0; j < n; j++) {
+        const count = j === at ? fresh : P;
+        for (let p = 0; p < count; p++, next++) state.push(mask[j] === 1 ? Number.NaN : (values[next] ?? Number.NaN));
+        const ready = state.emit(features, 0, candidates, 0, count);
+        const token = row * tokensOf(part) + j;
+        expect(buffers.features.slice(token * F, (token + 1) * F)).toEqual(features);
+        expect(buffers.candidates.slice(token * C, (token + 1) * C)).toEqual(candidates);
+        if (ready) expect(features[F - 3]).toBeCloseTo(count / P, 6);
+        for (let p = 0; p < P; p++) {
+          const target = values[next + p] ?? Number.NaN;
+          const judged = ready && !Number.isNaN(target);
+          expect(buffers.weights[token * P + p]).toBe(judged ? 1 : 0);
+          expect(buffers.target[token * P + p]).toBeCloseTo(judged ? state.toUnits(target) : 0, 4);
+        }
+      }
+    });
+    expect(places.filter((at) => at === 0).length).toBeGreaterThan(3);
+    expect(places.filter((at) => at > 0).length).toBeGreaterThan(20);
   });
 });

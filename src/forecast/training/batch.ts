@@ -4,14 +4,15 @@
  * A batch has parts (long and short windows), a part has shards of `SHARD_TOKENS` tokens or so, and a shard is filled
  * from the random stream (seed, step, part, shard): the same whoever fills it, in whatever order.
  */
-import { CANDIDATES, FeatureState, featureCount } from '../model/features.js';
+import { candidateCount, FeatureState, featureCount, type TokenShape } from '../model/features.js';
 import { type Corpus, SeriesSampler } from './corpus.js';
 import { Random } from './random.js';
 import { Synthesiser } from './synthesis.js';
-import { type WindowOptions, WindowSampler } from './windows.js';
+import { type LookAhead, type WindowOptions, WindowSampler } from './windows.js';
 
 /** One part of every batch; `windows` sequences of `length / patch` tokens. */
-export interface PartOptions extends WindowOptions {
+export interface PartOptions extends WindowOptions, TokenShape {
+  patch: number;
   windows: number;
   /** How series are weighted, see SeriesSampler. */
   weighting: 'long' | 'short';
@@ -25,7 +26,7 @@ const SHARD_TOKENS = 1536;
 export interface PartBuffers {
   /** [T, featureCount] */
   features: Float32Array;
-  /** [T, patch·CANDIDATES] */
+  /** [T, patch·candidates] */
   candidates: Float32Array;
   /** [T, patch]: the next patch in units of the token. */
   target: Float32Array;
@@ -54,8 +55,8 @@ export function allocatePart(part: PartOptions): PartBuffers {
   const floats = (n: number) => new Float32Array(new SharedArrayBuffer(4 * n));
   const integers = (n: number) => new Int32Array(new SharedArrayBuffer(4 * n));
   return {
-    features: floats(total * featureCount(part.patch)),
-    candidates: floats(total * part.patch * CANDIDATES),
+    features: floats(total * featureCount(part)),
+    candidates: floats(total * part.patch * candidateCount(part)),
     target: floats(total * part.patch),
     weights: floats(total * part.patch),
     lengths: integers(part.windows),
@@ -88,7 +89,7 @@ export class BatchFiller {
       const series = new SeriesSampler(corpus, part.weighting, part.shortestSeries, options.validation);
       return new WindowSampler(corpus, series, synthesiser, part);
     });
-    this.state = new FeatureState(options.parts[0]!.patch);
+    this.state = new FeatureState(options.parts[0]!);
     this.mask = new Uint8Array(Math.max(...options.parts.map(tokensOf)));
   }
 
@@ -112,12 +113,16 @@ export class BatchFiller {
       const { values } = window;
       let start = 0;
       while (start < values.length && Number.isNaN(values[start]!)) start++;
-      const firstPatch = Math.floor(start / part.patch);
-      const patches = tokensOf(part) - firstPatch;
-      sampler.mask(random, this.mask, patches);
-      if (maskPatch) for (let j = 0; j < patches; j++) this.mask[j] = j > 0 && maskPatch(j) ? 1 : 0;
+      const patches = tokensOf(part) - Math.floor(start / part.patch);
+      let lookAhead = sampler.mask(random, this.mask, patches);
+      if (maskPatch) {
+        for (let j = 0; j < patches; j++) this.mask[j] = j > 0 && maskPatch(j) ? 1 : 0;
+        lookAhead = undefined;
+      }
       this.state.reset(window.season);
-      count += this.writeWindow(buffers, part, first + i, values.subarray(firstPatch * part.patch), patches);
+      // A stream begins with its first value; only then can its first token be a look-ahead token.
+      const from = lookAhead?.at === 0 ? start : (tokensOf(part) - patches) * part.patch;
+      count += this.writeWindow(buffers, part, first + i, values.subarray(from), patches, lookAhead);
       buffers.frequency.fill(
         window.frequencyClass,
         (first + i) * tokensOf(part),
@@ -134,23 +139,25 @@ export class BatchFiller {
     row: number,
     values: Float64Array,
     patches: number,
+    lookAhead: LookAhead | undefined,
   ): number {
     const { patch } = part;
     const { state, mask } = this;
     const tokens = tokensOf(part);
-    const F = featureCount(patch);
-    const C = patch * CANDIDATES;
+    const F = featureCount(part);
+    const C = patch * candidateCount(part);
     const base = row * tokens;
     let count = 0;
+    let next = 0;
     buffers.lengths[row] = patches;
     for (let j = 0; j < patches; j++) {
       const hidden = mask[j] === 1;
-      for (let p = 0; p < patch; p++) state.push(hidden ? Number.NaN : values[j * patch + p]!);
+      const fresh = j === lookAhead?.at ? lookAhead.fresh : patch;
+      for (let p = 0; p < fresh; p++, next++) state.push(hidden ? Number.NaN : valueAt(values, next));
       const token = base + j;
-      const ready = state.emit(buffers.features, token * F, buffers.candidates, token * C);
-      const next = (j + 1) * patch;
+      const ready = state.emit(buffers.features, token * F, buffers.candidates, token * C, fresh);
       for (let p = 0; p < patch; p++) {
-        const value = ready && j + 1 < patches ? values[next + p]! : Number.NaN;
+        const value = ready ? valueAt(values, next + p) : Number.NaN;
         const known = !Number.isNaN(value);
         buffers.target[token * patch + p] = known ? state.toUnits(value) : 0;
         buffers.weights[token * patch + p] = known ? 1 : 0;
@@ -167,4 +174,9 @@ export class BatchFiller {
     buffers.frequency.fill(0, end, stop);
     return count;
   }
+}
+
+/** NaN behind the end. */
+function valueAt(values: Float64Array, at: number): number {
+  return at < values.length ? values[at]! : Number.NaN;
 }

@@ -24,6 +24,8 @@ const partSchema = z.strictObject({
   /** Share of windows whose end is masked like a long horizon, and the longest such end in patches. */
   rollout: share.default(0),
   longestRollout: z.int().min(2).default(2),
+  /** Share of windows with a look-ahead token, which live streams need. */
+  lookAhead: share.default(0.5),
   /** The loss is the sum over parts of weight · mean loss. */
   weight: z.number().positive().default(1),
 });
@@ -121,9 +123,12 @@ export function parseTrainingConfig(json: unknown, file: string): TrainingConfig
 /** The parts as the sampler takes them. */
 export function partOptions(config: TrainingConfig): PartOptions[] {
   const { synthetic, augment, parts } = config.batch;
+  const { version, patch, lags } = config.model;
   return parts.map(({ name: _, weight: __, ...part }) => ({
     ...part,
-    patch: config.model.patch,
+    version,
+    patch,
+    lags,
     synthetic,
     augment,
   }));

@@ -3,7 +3,6 @@ import type { Backend } from '../../engine/backend.js';
 import type { Graph } from '../../engine/graph.js';
 import type { Tensor } from '../../engine/tensor.js';
 import { derived, type ForecasterConfig } from '../model/config.js';
-import { CANDIDATES } from '../model/features.js';
 import type { ForecasterNetwork } from '../model/network.js';
 import { type PartBuffers, type PartOptions, tokensOf } from './batch.js';
 
@@ -27,9 +26,10 @@ export class PartInputs {
   ) {
     const { windows, patch } = part;
     const tokens = tokensOf(part);
-    this.features = backend.alloc([windows, tokens, derived(config).inputs]);
+    const { inputs, candidates } = derived(config);
+    this.features = backend.alloc([windows, tokens, inputs]);
     this.frequency = backend.alloc([windows, tokens], 'i32');
-    this.candidates = backend.alloc([windows, tokens, patch * CANDIDATES]);
+    this.candidates = backend.alloc([windows, tokens, patch * candidates]);
     this.target = backend.alloc([windows, tokens, patch]);
     this.weights = backend.alloc([windows, tokens, patch]);
     this.lengths = backend.alloc([windows], 'i32');
@@ -62,7 +62,8 @@ export class PartInputs {
       const raw = network.head(g, network.encode(g, this, { lengths: this.lengths }));
       const { candidates, target, weights } = this;
       const { patch } = this.config;
-      return g.quantileMixtureLoss({ raw, candidates, levels, patch, nCandidates: CANDIDATES, target, weights });
+      const nCandidates = derived(this.config).candidates;
+      return g.quantileMixtureLoss({ raw, candidates, levels, patch, nCandidates, target, weights });
     });
   }
 

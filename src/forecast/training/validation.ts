@@ -35,7 +35,7 @@ export class Validation {
     parts: ValidationPart[],
     options: { config: ForecasterConfig; weights: Weights; levels: Tensor; precision: Precision },
   ) {
-    const plain = parts.map((part) => ({ ...part, synthetic: 0, augment: false, rollout: 0 }));
+    const plain = parts.map((part) => ({ ...part, synthetic: 0, augment: false, rollout: 0, lookAhead: 0 }));
     const first = plain[0]!;
     const far = { ...first, name: 'far', full: 1 };
     const all = tokensOf(first) >= 6 ? [...plain, far] : plain;

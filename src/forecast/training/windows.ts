@@ -4,7 +4,8 @@
  * A window is `length` steps, right aligned but for up to a patch of padding, so that patch boundaries fall anywhere in
  * a series and series shorter than a patch give training signal too. Masked patches are hidden from the network but
  * remain targets (contiguous patch masking, Auer et al. 2025): the network learns to forecast several patches from one
- * state, which is how a long horizon is rolled out.
+ * state, which is how a long horizon is rolled out. In some windows one token is a look-ahead token, which a live stream
+ * makes between two whole patches: it comes less than a patch after the one before it and overlaps it.
  */
 import type { Corpus, SeriesSampler } from './corpus.js';
 import type { Random } from './random.js';
@@ -23,7 +24,17 @@ export interface WindowOptions {
   /** Share of windows whose end is masked as in a long forecast, up to `longest` patches of it. */
   rollout: number;
   longestRollout: number;
+  /** Share of windows with a look-ahead token; behind half of those there are masked patches only. */
+  lookAhead: number;
   augment: boolean;
+}
+
+/** A token that ends less than a patch after the one before it. */
+export interface LookAhead {
+  /** Index of the token in its window. */
+  at: number;
+  /** Values that the token before did not have, 1 … patch − 1. */
+  fresh: number;
 }
 
 /** One window: values (NaN: missing or outside), and what is declared of it. */
@@ -33,6 +44,8 @@ export interface Window {
   frequencyClass: number;
 }
 
+/** Largest share of a window that is masked at its end. */
+const LONGEST_ROLLOUT = 0.8;
 const SEASONS = [4, 5, 7, 12, 24, 28, 30, 48, 52, 96, 168];
 
 export class WindowSampler {
@@ -158,9 +171,9 @@ export class WindowSampler {
     }
   }
 
-  /** Which of `patches` patches are hidden from the network, written to `mask`; the first never is. */
-  mask(random: Random, mask: Uint8Array, patches: number): void {
-    const { patch, rollout, longestRollout } = this.options;
+  /** Which of `patches` patches are hidden from the network, written to `mask` (the first never is), and the look-ahead token. */
+  mask(random: Random, mask: Uint8Array, patches: number): LookAhead | undefined {
+    const { patch, rollout } = this.options;
     const longestRun = Math.max(1, Math.floor(96 / patch));
     const run = 1 + random.integer(longestRun);
     const rate = (0.5 * random.uniform()) / run;
@@ -171,11 +184,28 @@ export class WindowSampler {
       mask[j] = hidden > 0 ? 1 : 0;
       hidden--;
     }
-    if (random.chance(rollout) && patches > 3) {
-      const longest = Math.min(longestRollout, Math.floor(0.6 * patches));
-      const tail = longest > 2 ? Math.floor(random.logUniform(2, longest + 1)) : 2;
-      mask.fill(1, Math.max(1, patches - tail), patches);
+    if (random.chance(rollout) && patches > 3) mask.fill(1, patches - this.drawRollout(random, patches), patches);
+    return this.placeLookAhead(random, mask, patches);
+  }
+
+  /** Patches of a masked end: evenly in the logarithm, so that long ones are as well known as short ones. */
+  private drawRollout(random: Random, patches: number): number {
+    const longest = Math.min(this.options.longestRollout, Math.floor(LONGEST_ROLLOUT * patches));
+    return longest > 2 ? Math.floor(random.logUniform(2, longest + 1)) : Math.min(2, patches - 1);
+  }
+
+  private placeLookAhead(random: Random, mask: Uint8Array, patches: number): LookAhead | undefined {
+    const { lookAhead, patch } = this.options;
+    if (!random.chance(lookAhead)) return undefined;
+    const fresh = 1 + random.integer(patch - 1);
+    if (patches > 1 && random.chance(0.5)) {
+      // As in a stream that is asked for a forecast: the look-ahead token is the last that sees anything.
+      const tail = random.chance(0.5) ? 1 : this.drawRollout(random, patches);
+      mask.fill(1, patches - tail, patches);
+      mask[patches - tail - 1] = 0;
+      return { at: patches - tail - 1, fresh };
     }
+    return { at: random.integer(patches), fresh };
   }
 }
 

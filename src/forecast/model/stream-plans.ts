@@ -1,0 +1,136 @@
+/** Recorded plans that run the network from the states of many series at once, one plan a size class. */
+import type { Plan } from '../../engine/backend.js';
+import { Graph } from '../../engine/graph.js';
+import { newState, type State } from '../../engine/layers/layer.js';
+import { sizeOf, type Tensor } from '../../engine/tensor.js';
+import { derived } from './config.js';
+import type { ForecasterModel } from './model.js';
+
+export interface StreamShape {
+  sequences: number;
+  tokens: number;
+  /** `advance`: only the states after the tokens are wanted; `forecast`: only the head's quantiles of every token. */
+  purpose: 'advance' | 'forecast';
+}
+
+/** Numbers of one batch on the host. */
+export interface StreamBuffers {
+  /** [sequences, tokens, features] */
+  features: Float32Array;
+  /** [sequences, tokens] */
+  frequency: Int32Array;
+  /** [sequences]: 0 leaves a state alone. */
+  lengths: Int32Array;
+  /** [sequences, tokens, patch·candidates]; of `forecast`. */
+  candidates: Float32Array;
+}
+
+interface Recorded {
+  plan: Plan<Tensor | undefined>;
+  inputs: { [K in keyof StreamBuffers]: Tensor };
+  buffers: StreamBuffers;
+  state: State;
+  staged: Map<string, Float32Array>;
+}
+
+/** Recorded plans kept; the least recently used goes first. */
+const PLANS = 48;
+
+export class StreamPlans {
+  private readonly plans = new Map<string, Recorded>();
+
+  constructor(private readonly model: ForecasterModel) {}
+
+  /** Host buffers of a shape, to be filled before `run`. Contents of an earlier batch are still in them. */
+  buffers(shape: StreamShape): StreamBuffers {
+    return this.recorded(shape).buffers;
+  }
+
+  /**
+   * Runs a batch whose buffers have been filled. Row i starts from `tensors[i]`; rows beyond them start from anything.
+   * Returns the quantiles [sequences, tokens, patch · levels] of `forecast`; `advance` overwrites `tensors`.
+   */
+  async run(shape: StreamShape, tensors: readonly Float32Array[]): Promise<ArrayLike<number> | undefined> {
+    const { plan, inputs, buffers, state, staged } = this.recorded(shape);
+    const { backend } = this.model;
+    for (const key of Object.keys(inputs) as (keyof StreamBuffers)[]) backend.write(inputs[key], buffers[key]);
+    let from = 0;
+    for (const [name, t] of Object.entries(state)) {
+      const staging = staged.get(name)!;
+      const size = staging.length / shape.sequences;
+      tensors.forEach((one, row) => {
+        staging.set(one.subarray(from, from + size), row * size);
+      });
+      backend.write(t, staging);
+      from += size;
+    }
+    plan.run();
+    if (plan.result) return backend.read(plan.result);
+    const after = await Promise.all(Object.values(state).map((t) => backend.read(t)));
+    let to = 0;
+    for (const numbers of after) {
+      const size = numbers.length / shape.sequences;
+      tensors.forEach((one, row) => {
+        one.set(numbers.subarray(row * size, (row + 1) * size), to);
+      });
+      to += size;
+    }
+    return undefined;
+  }
+
+  private recorded(shape: StreamShape): Recorded {
+    const key = `${shape.purpose} ${shape.sequences} ${shape.tokens}`;
+    let entry = this.plans.get(key);
+    if (entry) this.plans.delete(key);
+    else entry = this.record(shape);
+    this.plans.set(key, entry);
+    for (const [oldest, old] of this.plans) {
+      if (this.plans.size <= PLANS) break;
+      this.plans.delete(oldest);
+      this.dispose(old);
+    }
+    return entry;
+  }
+
+  private record({ sequences, tokens, purpose }: StreamShape): Recorded {
+    const { backend, network, config, levels } = this.model;
+    const { patch } = config;
+    const { inputs: width, candidates: nCandidates } = derived(config);
+    const count = sequences * tokens;
+    const C = purpose === 'forecast' ? patch * nCandidates : 1;
+    const buffers = {
+      features: new Float32Array(count * width),
+      frequency: new Int32Array(count),
+      lengths: new Int32Array(sequences),
+      candidates: new Float32Array(count * C),
+    };
+    const inputs = {
+      features: backend.alloc([sequences, tokens, width]),
+      frequency: backend.alloc([sequences, tokens], 'i32'),
+      lengths: backend.alloc([sequences], 'i32'),
+      candidates: backend.alloc([sequences, tokens, C]),
+    };
+    const state = newState(backend, network, sequences);
+    const staged = new Map(Object.entries(state).map(([name, t]) => [name, new Float32Array(sizeOf(t.shape))]));
+    const plan = backend.record(() => {
+      const g = new Graph(backend);
+      return g.scope<Tensor | undefined>(() => {
+        const hidden = network.encode(g, inputs, { lengths: inputs.lengths, state });
+        if (purpose === 'advance') return undefined;
+        const { candidates } = inputs;
+        return g.quantileMixture({ raw: network.head(g, hidden), candidates, levels, patch, nCandidates });
+      });
+    });
+    return { plan, inputs, buffers, state, staged };
+  }
+
+  private dispose({ plan, inputs, state }: Recorded): void {
+    plan.dispose();
+    for (const t of [...Object.values(inputs), ...Object.values(state)]) this.model.backend.free(t);
+  }
+
+  free(): void {
+    for (const entry of this.plans.values()) this.dispose(entry);
+    this.plans.clear();
+  }
+}
