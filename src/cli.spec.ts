@@ -151,14 +151,3 @@ describe('adder forecast', () => {
     expect(err).not.toMatch(/ at .*\.(ts|js):\d+/);
   });
 });
-
-describe('adder demo', () => {
-  it('forecasts the bundled series beside what came, and draws it', async () => {
-    const { code, out } = await adder('demo', '--model', 'theta', '--plot', 'DIR/demo.svg');
-    expect(code).toBe(0);
-    expect(out).toMatch(/^US housing starts/);
-    expect(out).toMatch(/2022-09-01 .* 124\.4\n/);
-    expect(out).toMatch(/held out: MASE \d\.\d+, seasonal naive \d\.\d+; \d+ of 12 in the 80 % interval/);
-    expect(await readFile(join(dir, 'demo.svg'), 'utf8')).toContain('held out');
-  });
-});

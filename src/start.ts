@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 /**
- * `npm start`: the whole service in one supervised group. This process owns the embedded servers and starts the API and, where
- * there is one, the worker; a part that dies is started again, and when this process ends, all of it ends.
+ * `npm start`: the whole service in one supervised group. This process owns the embedded servers and starts a worker and
+ * the API; a part that dies is started again, and when this process ends, all of it ends.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createLogger } from './http/logger.js';
 import { onStop } from './http/on-stop.js';
 import { siblingModule } from './http/sibling-module.js';
@@ -64,12 +63,13 @@ try {
     });
   };
 
+  // The worker first: the API is ready when a worker has passed its self-test.
   for (const [name, path] of [
     ['worker', './worker.js'],
     ['api', './main.js'],
   ] as const) {
     const { file, execArgv } = siblingModule(import.meta.url, path);
-    if (existsSync(file)) start(name, file, execArgv);
+    start(name, file, execArgv);
   }
   onStop(log, config.server.shutdownMs * 2, stop);
 } catch (thrown) {

@@ -27,8 +27,6 @@ try {
     await services.close();
   };
   onStop(log, config.server.shutdownMs, stop);
-  // The supervisor is gone: so are the servers that it held.
-  process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
 } catch (thrown) {
   const error = toAdderError(thrown);
   process.stderr.write(`${error.toLine()}\n`);

@@ -1,9 +1,9 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
-import { ChildEngine } from '../forecast/rest/child-engine.js';
 import { ForecastService } from '../forecast/rest/forecast-service.js';
-import type { JobTable } from '../jobs/define.js';
+import { QueueEngine } from '../jobs/forecast/queue-engine.js';
 import { JobSystem } from '../jobs/system.js';
+import { type AdderJobs, jobTable } from '../jobs/table.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
 import { AdderError } from '../platform/errors.js';
@@ -21,9 +21,6 @@ import { OpenApiHolder } from './docs.controller.js';
 import { openApiDocument } from './openapi.js';
 import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes, takesTail } from './routes.js';
 import { Usage } from './usage.js';
-
-/** Jobs are followed by id, whatever their kind; kinds that this process adds itself come with their processors. */
-const JOBS: JobTable = { queues: {}, kinds: {} };
 
 /** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
 export class ApiProcess {
@@ -44,18 +41,18 @@ export class ApiProcess {
       poolSize: config.databasePool,
       onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
     });
-    const engine = new ChildEngine(config, log);
-    let jobs: JobSystem<JobTable> | undefined;
+    let jobs: JobSystem<AdderJobs> | undefined;
     try {
       const keys = new ApiKeys(database);
       if (!isLoopback(config.server.host) && !(await keys.any())) throw noKeys(config.server.host);
-      jobs = await JobSystem.open<JobTable>({
-        table: JOBS,
+      jobs = await JobSystem.open({
+        table: jobTable,
         database,
         connection: services.queue,
         maxUnfinished: config.limits.unfinishedJobs,
         onError: (error) => log.warn({ err: error }, 'the queue has trouble'),
       });
+      const engine = new QueueEngine(jobs.client, { config });
       const api: ApiContext = {
         config,
         log,
@@ -92,7 +89,6 @@ export class ApiProcess {
       return new ApiProcess(app, `http://${host}:${port}`, api);
     } catch (error) {
       await jobs?.close();
-      await engine.close();
       await database.close();
       throw error;
     }
@@ -100,14 +96,13 @@ export class ApiProcess {
 
   /** Refuses new requests, lets running ones finish for as long as is configured, then closes everything. */
   async stop(): Promise<void> {
-    const { readiness, config, engine, database, jobs } = this.api;
+    const { readiness, config, database, jobs } = this.api;
     readiness.stop();
     const server = this.app.getHttpServer();
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
     await this.app.close();
     clearTimeout(timer);
     await jobs.close();
-    await engine.close();
     await database.close();
   }
 }

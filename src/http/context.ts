@@ -2,8 +2,8 @@ import { Inject } from '@nestjs/common';
 import type { Logger } from 'pino';
 import type { ForecastEngine } from '../forecast/rest/forecast-engine.js';
 import type { ForecastService } from '../forecast/rest/forecast-service.js';
-import type { JobTable } from '../jobs/define.js';
 import type { JobSystem } from '../jobs/system.js';
+import type { AdderJobs } from '../jobs/table.js';
 import type { Config } from '../platform/config.js';
 import type { Readiness } from '../platform/rest/readiness.js';
 import type { Database } from '../store/database.js';
@@ -26,7 +26,7 @@ export interface ApiContext {
   reader: PointReader;
   readiness: Readiness;
   usage: Usage;
-  jobs: JobSystem<JobTable>;
+  jobs: JobSystem<AdderJobs>;
 }
 
 export const API = Symbol('adder api');

@@ -32,12 +32,14 @@ const TITLES: Record<number, string> = {
   405: 'Method not allowed',
   409: 'Conflict',
   413: 'Request too large',
+  414: 'Address too long',
   415: 'Unsupported media type',
   422: 'Unprocessable request',
   429: 'Too many requests',
   500: 'Internal error',
   501: 'Not available',
   503: 'Temporarily unavailable',
+  504: 'Not finished in time',
 };
 
 export const titleOf = (status: number) => TITLES[status] ?? 'Error';
@@ -47,6 +49,7 @@ const CODES: Record<number, string> = {
   404: 'NOT_FOUND',
   405: 'METHOD_NOT_ALLOWED',
   413: 'BODY_TOO_LARGE',
+  414: 'PATH_TOO_LONG',
   415: 'UNSUPPORTED_MEDIA',
 };
 
@@ -64,7 +67,7 @@ export function asRequestError(thrown: unknown): RequestError {
       cause: thrown,
     });
   }
-  const known: AdderError = storeFailure(thrown) ?? toAdderError(thrown);
+  const known: AdderError = storeFailure(thrown) ?? unstorableText(thrown) ?? toAdderError(thrown);
   const status = statusOf(known);
   return new RequestError({
     status,
@@ -98,6 +101,23 @@ function storeFailure(thrown: unknown): RequestError | undefined {
     message: 'the database does not answer',
     fix: 'try again shortly',
     retryAfter: 2,
+    cause: thrown,
+  });
+}
+
+/** PostgreSQL's text cannot hold U+0000, nor its JSON half a surrogate pair; no column of ours needs either. */
+function unstorableText(thrown: unknown): RequestError | undefined {
+  const { code, meta, cause } = (thrown ?? {}) as Record<string, unknown>;
+  const inner = [meta, cause].find((part) => typeof part === 'object' && part !== null);
+  if (code !== '22021' && code !== '22P05') {
+    const deeper = inner ?? (thrown as { driverAdapterError?: unknown } | null)?.driverAdapterError;
+    return deeper === undefined ? undefined : unstorableText(deeper);
+  }
+  return new RequestError({
+    status: 422,
+    code: 'BAD_TEXT',
+    message: 'a text in this request holds a character that cannot be stored: U+0000 or half a surrogate pair',
+    fix: 'remove it',
     cause: thrown,
   });
 }

@@ -24,6 +24,8 @@ export interface JobKind<Queue extends string = string> {
    * acknowledged. A crash of PostgreSQL itself (of no other process) may lose the last ones. True by default.
    */
   durable?: boolean;
+  /** A worker that shuts down gives a run back at once, instead of letting it finish for as long as is configured. */
+  givesBack?: boolean;
   /** How long a finished job of this kind is kept; as configured for all when absent. */
   keepMs?: number;
   /** Jobs of one owner and equal key are one job while it is unfinished. */

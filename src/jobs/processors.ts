@@ -27,6 +27,7 @@ class ForecastJob implements JobHandler<AdderJobs, 'forecast'> {
           answer.status === 'fulfilled' ? { result: answer.value } : { error: toAdderError(answer.reason) },
         ),
       ),
+      { ...this.inference.lastRun(data.model) },
     );
   }
 }
@@ -36,8 +37,8 @@ class ForecastJob implements JobHandler<AdderJobs, 'forecast'> {
 class DescribeJob implements JobHandler<AdderJobs, 'describe'> {
   constructor(@Inject(InferenceClient) private readonly inference: InferenceClient) {}
 
-  async process({ data }: JobContext<DataOfJob<'describe'>>) {
-    return { ...(await this.inference.describe(data.model)) };
+  async process({ data, signal }: JobContext<DataOfJob<'describe'>>) {
+    return { ...(await this.inference.describe(data.model, signal)) };
   }
 }
 
@@ -46,8 +47,8 @@ class DescribeJob implements JobHandler<AdderJobs, 'describe'> {
 class SelfTestJob implements JobHandler<AdderJobs, 'self-test'> {
   constructor(@Inject(InferenceClient) private readonly inference: InferenceClient) {}
 
-  async process() {
-    await this.inference.selfTest();
+  async process({ signal }: JobContext) {
+    await this.inference.selfTest(signal);
     return {};
   }
 }

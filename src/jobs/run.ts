@@ -26,6 +26,8 @@ const PROGRESS_MS = 200;
 /** How long a processor that was told to stop may take before its run is given up. */
 const STOP_GRACE_MS = 5000;
 
+const SHUTDOWN = 'the worker is shutting down';
+
 /** One run of one job, which others may stop. */
 export class JobRun {
   private readonly abort = new AbortController();
@@ -84,6 +86,7 @@ export class JobRun {
 export class JobRunner {
   /** Runs at this moment. */
   readonly active = new Map<string, JobRun>();
+  private shuttingDown = false;
   private readonly off: () => void;
 
   constructor(
@@ -109,6 +112,7 @@ export class JobRunner {
     const lost = () => run.stop('lost', 'the queue has given the job to another worker');
     queueSignal?.addEventListener('abort', lost);
     this.active.set(id, run);
+    if (this.shuttingDown) this.giveBack(run);
     const progress = this.progress(started);
     try {
       const process = this.processors.get(started.kind);
@@ -147,9 +151,19 @@ export class JobRunner {
     }
   }
 
-  /** Tells every run to stop; each is given back to the queue. */
-  stopAll(reason: StopReason, message: string): void {
-    for (const run of this.active.values()) run.stop(reason, message);
+  /** Begins a shutdown: runs whose kind says so are given back to the queue now, and later ones as soon as they come. */
+  beginShutdown(): void {
+    this.shuttingDown = true;
+    for (const run of this.active.values()) this.giveBack(run);
+  }
+
+  /** Gives every run back to the queue. */
+  endShutdown(): void {
+    for (const run of this.active.values()) run.stop('shutdown', SHUTDOWN);
+  }
+
+  private giveBack(run: JobRun): void {
+    if (this.table.kinds[run.job.kind]?.givesBack) run.stop('shutdown', SHUTDOWN);
   }
 
   /** Shows that our runs are alive, and stops those that are no longer ours. */
@@ -173,7 +187,7 @@ export class JobRunner {
     if (stopped === 'lost') return { status: 'skipped' };
     if (stopped === 'shutdown') {
       await this.ledger.release(job, null, true);
-      return { status: 'retry', error: { code: 'SHUTDOWN', message: 'the worker is shutting down' }, cause: thrown };
+      return { status: 'retry', error: { code: 'SHUTDOWN', message: SHUTDOWN }, cause: thrown };
     }
     if (stopped === 'cancelled' || stopped === 'deadline') {
       const status = stopped === 'cancelled' ? 'cancelled' : 'failed';

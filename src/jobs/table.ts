@@ -26,9 +26,9 @@ export const jobTable = defineJobs({
     /** Forecasts of series that come with the job (`forecast/codec.ts`). */
     forecast: { ...asked, priority: 10, data: z.strictObject({ model }) },
     /** What runs a model. */
-    describe: { ...asked, priority: 5, data: z.strictObject({ model }) },
+    describe: { ...asked, priority: 5, givesBack: true, data: z.strictObject({ model }) },
     /** Whether the configured model computes what it must. */
-    'self-test': { ...asked, priority: 5, data: z.strictObject({}) },
+    'self-test': { ...asked, priority: 5, givesBack: true, data: z.strictObject({}) },
   },
 });
 

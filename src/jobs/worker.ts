@@ -100,12 +100,14 @@ export class JobWorker {
   }
 
   /**
-   * Takes no more jobs, lets those that run finish for `drainMs`, then stops them and gives them back to the queue.
+   * Takes no more jobs, lets those that run finish for `drainMs` (unless their kind says otherwise), then stops them and
+   * gives them back to the queue.
    * Call before the database and the inference process are closed.
    */
   close(drainMs: number): Promise<void> {
     this.closing ??= (async () => {
-      const late = setTimeout(() => this.runner.stopAll('shutdown', 'the worker is shutting down'), drainMs);
+      this.runner.beginShutdown();
+      const late = setTimeout(() => this.runner.endShutdown(), drainMs);
       await Promise.all(this.workers.map((worker) => worker.close()));
       clearTimeout(late);
       clearInterval(this.heartbeat);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Helper, scratch, until } from '../service/support/processes.js';
 
-/** An API process of its own with real services, started from source. */
+/** A service of its own, started from source: API, worker, inference, database and queue. */
 export interface TestApp {
   address: string;
   dataDir: string;
@@ -10,7 +10,7 @@ export interface TestApp {
   stop(): Promise<number | null>;
 }
 
-/** Starts the API from source on a free port and waits until it is ready. */
+/** Starts the service on a free port and waits until it is ready. */
 export async function startApp(env: Record<string, string> = {}, dataDir?: string): Promise<TestApp> {
   const dir = dataDir === undefined ? scratch() : undefined;
   const folder = dataDir ?? dir!.path;
@@ -24,7 +24,9 @@ export async function startApp(env: Record<string, string> = {}, dataDir?: strin
       ...env,
     },
   });
-  const { address } = await process.next<{ address: string }>();
+  // The worker says that it works, the API where it listens.
+  let address: string | undefined;
+  while (address === undefined) ({ address } = await process.next<{ address?: string }>());
   await until(async () => (await fetch(`${address}/health/ready`)).status === 200, 60_000, 'readiness');
   return {
     address,

@@ -18,8 +18,8 @@ export interface EngineOptions {
 /** Where the doors send their forecasts. The process that answers HTTP computes none itself. */
 export interface ForecastEngine {
   /**
-   * Results in the order of the requests. AdderErrors: those of the forecaster; `QUEUE_FULL` when too much waits already;
-   * `INFERENCE_FAILED` when the process that computes died or stood still.
+   * Results in the order of the requests. AdderErrors: those of the forecaster; `OVERLOADED` when too much waits already;
+   * `INFERENCE_LOST` when the process that computes died again and again.
    */
   forecast(requests: ForecastRequest[], options?: EngineOptions): Promise<ForecastResult[]>;
   /** Loads the model if need be and says what runs it. */

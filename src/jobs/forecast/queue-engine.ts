@@ -14,6 +14,9 @@ const JOB_VALUES = 500_000;
 /** Calls of at most this many series share jobs with others, and go before larger ones. */
 const SMALL_CALL = 16;
 
+/** Models whose last run is remembered. */
+const MAX_RAN = 256;
+
 /** Series of one shared job. */
 const SHARED_SERIES = 64;
 
@@ -29,6 +32,9 @@ export interface QueueEngineOptions {
  */
 export class QueueEngine implements ForecastEngine {
   private inFlight = 0;
+  private answeredAt = Number.NEGATIVE_INFINITY;
+  /** What ran each model when it last answered. */
+  private readonly ran = new Map<string, EngineInfo>();
   private readonly coalescer: Coalescer;
 
   constructor(
@@ -104,22 +110,42 @@ export class QueueEngine implements ForecastEngine {
   }
 
   private async job(model: string, requests: ForecastRequest[], priority: number, signal?: AbortSignal) {
-    const { output } = await this.jobs.call(
+    const { output, result } = await this.jobs.call(
       'forecast',
       { model },
       { ...this.asking(), priority, payload: encodeRequests(requests), ...(signal ? { signal } : {}) },
     );
+    this.learn(model, result);
     return decodeAnswers(output ?? new Uint8Array());
   }
 
+  /** What ran the model when it last answered; a worker is asked where it has not yet. */
   async describe(model = this.options.config.model): Promise<EngineInfo> {
-    const { result } = await this.jobs.call('describe', { model }, this.asking());
+    return this.ran.get(model) ?? this.ask(model, this.options.config.server.syncTimeoutMs);
+  }
+
+  private async ask(model: string, timeoutMs: number): Promise<EngineInfo> {
+    const { result } = await this.jobs.call('describe', { model }, { ...this.asking(), timeoutMs });
+    this.learn(model, result);
     return result as unknown as EngineInfo;
+  }
+
+  private learn(model: string, result: Record<string, unknown> | null): void {
+    this.answeredAt = performance.now();
+    if (typeof result?.model !== 'string' || typeof result.backend !== 'string') return;
+    if (this.ran.size >= MAX_RAN) this.ran.clear();
+    this.ran.set(model, { model: result.model, backend: result.backend });
   }
 
   /** By one worker, on the device that it computes on; throws `SELF_TEST`. */
   async selfTest(): Promise<void> {
     await this.jobs.call('self-test', {}, this.asking());
+    this.answeredAt = performance.now();
+  }
+
+  /** Throws unless some worker has answered within the last `freshMs`, or does so within `timeoutMs`. */
+  async ping(freshMs: number, timeoutMs: number): Promise<void> {
+    if (performance.now() - this.answeredAt > freshMs) await this.ask(this.options.config.model, timeoutMs);
   }
 
   /** The job client is not ours to close. */

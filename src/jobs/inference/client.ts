@@ -55,6 +55,9 @@ const PING_EVERY_MS = 10_000;
 const PING_TIMEOUT_MS = 30_000;
 const CLOSE_MS = 5000;
 
+/** Models whose last run is remembered. */
+const MAX_RAN = 256;
+
 /** Deadlines of those who wait behind a long batch are looked at this often. */
 const LATE_EVERY_MS = 250;
 
@@ -75,6 +78,8 @@ export class InferenceClient implements ForecastEngine {
   private lastEnd = '';
   /** Requests a second, smoothed. */
   private rate = 0;
+  /** What ran each model last; as many as the process holds, and a few that it held. */
+  private readonly ran = new Map<string, ModelInfo>();
 
   constructor(private readonly options: InferenceOptions) {
     this.timers = [setInterval(() => this.ping(), PING_EVERY_MS), setInterval(() => this.refuseLate(), LATE_EVERY_MS)];
@@ -156,16 +161,21 @@ export class InferenceClient implements ForecastEngine {
     }
   }
 
-  /** Loads the model if need be and says what runs it. */
-  async describe(model = this.options.config.model): Promise<ModelInfo> {
-    const reply = await this.question({ kind: 'describe', model });
+  /** What ran the last batch of a model; undefined when there was none lately. */
+  lastRun(model: string): ModelInfo | undefined {
+    return this.ran.get(model);
+  }
+
+  /** Loads the model if need be and says what runs it. Throws `UNKNOWN_MODEL`, `INFERENCE_LOST`, the reason of `signal`. */
+  async describe(model = this.options.config.model, signal?: AbortSignal): Promise<ModelInfo> {
+    const reply = await this.question({ kind: 'describe', model }, signal);
     if (reply.kind !== 'describe') throw lost('the inference process answered another question');
     return reply.info;
   }
 
   /** Forecasts a known series and compares; throws `SELF_TEST` when the answer is not what it must be. */
-  async selfTest(): Promise<void> {
-    await this.question({ kind: 'self-test', model: this.options.config.model });
+  async selfTest(signal?: AbortSignal): Promise<void> {
+    await this.question({ kind: 'self-test', model: this.options.config.model }, signal);
   }
 
   /** Refuses what waits, lets the process end. */
@@ -177,7 +187,25 @@ export class InferenceClient implements ForecastEngine {
     await this.process?.close(CLOSE_MS);
   }
 
-  private async question(ask: { kind: 'describe' | 'self-test'; model: string }): Promise<Reply> {
+  /** The answer is not waited for any longer when `signal` aborts; the process cannot be told. */
+  private async question(ask: { kind: 'describe' | 'self-test'; model: string }, signal?: AbortSignal): Promise<Reply> {
+    signal?.throwIfAborted();
+    const answer = this.answer(ask);
+    if (!signal) return answer;
+    let leave = () => {};
+    const left = new Promise<never>((_, fail) => {
+      leave = () => fail(signal.reason);
+      signal.addEventListener('abort', leave);
+    });
+    try {
+      return await Promise.race([answer, left]);
+    } finally {
+      answer.catch(() => {});
+      signal.removeEventListener('abort', leave);
+    }
+  }
+
+  private async answer(ask: { kind: 'describe' | 'self-test'; model: string }): Promise<Reply> {
     for (let attempt = 0; ; attempt++) {
       if (this.closed) throw lost('the service is stopping');
       try {
@@ -232,6 +260,8 @@ export class InferenceClient implements ForecastEngine {
 
   private settle(batch: readonly Waiting[], reply: Reply): void {
     if (reply.kind === 'forecast' && reply.answers.length === batch.length) {
+      if (this.ran.size >= MAX_RAN) this.ran.clear();
+      this.ran.set(batch[0]!.model, reply.info);
       batch.forEach((item, i) => {
         const answer = reply.answers[i]!;
         if ('result' in answer) item.resolve(answer.result);

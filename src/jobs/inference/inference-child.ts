@@ -6,7 +6,7 @@ import type { Forecaster, ForecastRequest } from '../../forecast/forecaster.js';
 import { resolveForecaster } from '../../forecast/models.js';
 import { checkForecaster } from '../../forecast/rest/self-test.js';
 import { toAdderError } from '../../platform/errors.js';
-import type { Ask, ForecastAnswer, Reply } from './protocol.js';
+import type { Ask, ForecastAnswer, ModelInfo, Reply } from './protocol.js';
 
 const backend = process.argv[2] === 'auto' ? undefined : process.argv[2];
 
@@ -36,6 +36,8 @@ function load(model: string): Promise<Forecaster> {
 const backendOf = (forecaster: Forecaster): string =>
   (forecaster as { model?: { backend?: { name?: string } } }).model?.backend?.name ?? 'javascript';
 
+const infoOf = (forecaster: Forecaster): ModelInfo => ({ model: forecaster.id, backend: backendOf(forecaster) });
+
 /** All at once; if that fails, each alone, so that only those at fault fail. */
 async function forecast(forecaster: Forecaster, requests: ForecastRequest[]): Promise<ForecastAnswer[]> {
   try {
@@ -55,9 +57,9 @@ async function answer(ask: Ask): Promise<Reply> {
     const forecaster = await load(ask.model);
     switch (ask.kind) {
       case 'forecast':
-        return { id, kind: 'forecast', answers: await forecast(forecaster, ask.requests) };
+        return { id, kind: 'forecast', answers: await forecast(forecaster, ask.requests), info: infoOf(forecaster) };
       case 'describe':
-        return { id, kind: 'describe', info: { model: forecaster.id, backend: backendOf(forecaster) } };
+        return { id, kind: 'describe', info: infoOf(forecaster) };
       case 'self-test': {
         const name = ask.model === 'adder' ? undefined : ask.model;
         const oracle = () => resolveForecaster(name, { backend: 'wasm' });

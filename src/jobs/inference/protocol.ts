@@ -20,7 +20,7 @@ export interface SentError {
 export type ForecastAnswer = { result: ForecastResult } | { error: SentError };
 
 export type Reply =
-  | { id: number; kind: 'forecast'; answers: ForecastAnswer[] }
+  | { id: number; kind: 'forecast'; answers: ForecastAnswer[]; info: ModelInfo }
   | { id: number; kind: 'describe'; info: ModelInfo }
   | { id: number; kind: 'self-test' }
   | { id: number; kind: 'ping' }

@@ -17,7 +17,9 @@ export class HealthController {
   }
 
   @Get('ready')
-  @ApiOperation({ summary: '200 once a self-test forecast has passed and the database answers, else 503' })
+  @ApiOperation({
+    summary: '200 while workers that passed a self-test forecast answer, and the database does; else 503',
+  })
   async ready(@Res({ passthrough: true }) reply: FastifyReply) {
     const report = await this.api.readiness.report();
     if (!report.ready) reply.status(503).header('retry-after', '1');

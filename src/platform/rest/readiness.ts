@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { EngineInfo, ForecastEngine } from '../../forecast/rest/forecast-engine.js';
+import type { EngineInfo } from '../../forecast/rest/forecast-engine.js';
 import type { Database } from '../../store/database.js';
 
 export interface ReadinessReport {
@@ -9,29 +9,45 @@ export interface ReadinessReport {
   engine?: EngineInfo;
 }
 
+/** What readiness asks of the workers. */
+interface Workers {
+  /** Throws unless a worker has passed its self-test forecast. */
+  selfTest(): Promise<void>;
+  /** Throws unless a worker has answered lately, or does now. */
+  ping(freshMs: number, timeoutMs: number): Promise<void>;
+  describe(): Promise<EngineInfo>;
+}
+
 /** A database that has answered this recently is not asked again. */
 const FRESH_MS = 1000;
 
+/** Workers are looked for this often, and may take this long: they may be in the middle of a long batch. */
+const PING_EVERY_MS = 5000;
+const PING_TIMEOUT_MS = 30_000;
+
+/** Pause after a failure. */
+const AGAIN_MS = 2000;
+
 /**
- * Whether this process can answer: the self-test forecast has passed, the database answers, and it is not stopping. A
- * self-test that fails is repeated, because the inference process may have been killed under it.
+ * Whether this process can answer: a worker has passed the self-test forecast and workers still answer, the database does,
+ * and it is not stopping. What fails is tried again.
  */
 export class Readiness {
   private engineInfo: EngineInfo | undefined;
-  private failure = 'the self-test forecast has not finished';
+  private failure: string | undefined = 'no worker has passed the self-test forecast yet';
   private stopping = false;
   private timer: NodeJS.Timeout | undefined;
   private database: { at: number; error: string | undefined } | undefined;
 
   constructor(
-    private readonly engine: ForecastEngine,
+    private readonly workers: Workers,
     private readonly store: Database,
     private readonly log: Logger,
   ) {}
 
   /** Begins the self-test; the answer is in `report`. */
   start(): void {
-    void this.test();
+    void this.look();
   }
 
   stop(): void {
@@ -39,24 +55,31 @@ export class Readiness {
     clearTimeout(this.timer);
   }
 
-  private async test(): Promise<void> {
+  private async look(): Promise<void> {
+    const before = this.failure;
     try {
-      await this.engine.selfTest();
-      this.engineInfo = await this.engine.describe();
-      this.log.info(this.engineInfo, 'the self-test forecast passed');
+      if (this.engineInfo) await this.workers.ping(PING_EVERY_MS, PING_TIMEOUT_MS);
+      else {
+        await this.workers.selfTest();
+        this.engineInfo = await this.workers.describe();
+      }
+      this.failure = undefined;
+      if (before) this.log.info(this.engineInfo, 'ready: a worker answers');
     } catch (error) {
-      this.failure = (error as Error).message;
-      if (this.stopping) return;
-      this.log.error({ err: error }, 'the self-test forecast failed; trying again in 10 s');
-      this.timer = setTimeout(() => void this.test(), 10_000);
-      this.timer.unref();
+      this.failure = this.engineInfo
+        ? `no worker answers: ${(error as Error).message}`
+        : `no worker has passed the self-test forecast: ${(error as Error).message}`;
+      if (!this.stopping && before !== this.failure) this.log.error({ err: error }, this.failure);
     }
+    if (this.stopping) return;
+    this.timer = setTimeout(() => void this.look(), this.failure ? AGAIN_MS : PING_EVERY_MS);
+    this.timer.unref();
   }
 
   async report(): Promise<ReadinessReport> {
     const database = await this.databaseError();
     const checks = {
-      forecast: this.engineInfo ? 'ok' : this.failure,
+      forecast: this.failure ?? 'ok',
       database: database ?? 'ok',
       ...(this.stopping ? { process: 'stopping' } : {}),
     };

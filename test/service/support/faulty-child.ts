@@ -29,6 +29,7 @@ process.on('message', (ask: Ask) => {
     reply = {
       id,
       kind: 'forecast',
+      info: { model: ask.model, backend: 'test' },
       answers: ask.requests.map(({ history, quantiles }) => ({
         result: { quantiles: quantiles.map(() => Float64Array.of(history.at(-1)!, ask.requests.length)) },
       })),
