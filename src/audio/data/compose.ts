@@ -6,6 +6,7 @@
  */
 import { Random } from '../../engine/random.js';
 import { activity } from './annotations.js';
+import { SPEECH_PACKS } from './catalogue.js';
 import { addThroughRoom, narrowBand, opusRoundTrip, type RoomResponse, roomResponse } from './channel.js';
 import { HELD_OUT_NOISE, HELD_OUT_ROOM, proceduralNoise, TRAINING_NOISE, unitLevel } from './noise.js';
 import { type Clip, clipSamples, type Library, type Pack } from './pack.js';
@@ -13,6 +14,8 @@ import type { TurnStatistics } from './turns.js';
 
 /** Root mean square of active speech before the final gain: −26 dBFS, the usual level of clean speech. */
 const SPEECH_LEVEL = 10 ** (-26 / 20);
+/** Range of playing speeds. */
+const SPEEDS = [0.85, 1.2] as const;
 
 export interface ComposeOptions {
   seed: number;
@@ -46,6 +49,8 @@ export interface Stream {
 /** Makes streams; indexes the library once. `loadResampler` must have been awaited. */
 export class Composer {
   private readonly voices: { pack: Pack; clips: Clip[] }[] = [];
+  /** Sum of the shares of voices 0 … i. */
+  private readonly shares: number[] = [];
   private readonly rooms: { pack: Pack; clip: Clip; heldOut: boolean }[] = [];
 
   constructor(
@@ -62,7 +67,10 @@ export class Composer {
         else bySpeaker.set(clip.speaker, [clip]);
       }
       // Where speakers are unknown the pack is one "voice" of many people: turns may then change voice in mid-talk.
-      for (const clips of bySpeaker.values()) this.voices.push({ pack, clips });
+      for (const clips of bySpeaker.values()) {
+        this.voices.push({ pack, clips });
+        this.shares.push((this.shares.at(-1) ?? 0) + packShare(pack) / bySpeaker.size);
+      }
     }
     for (const pack of library.noise) {
       for (const clip of pack.clips) this.rooms.push({ pack, clip, heldOut: HELD_OUT_ROOM.includes(clip.name) });
@@ -79,9 +87,8 @@ export class Composer {
     const rooms: [RoomResponse | undefined, RoomResponse | undefined] = [room(), room()];
     const wet = new Float32Array(length);
     const clean = this.options.clean ? new Float32Array(length) : undefined;
-    const segments = this.talk(random, length, (voice, clip, at, gain) => {
-      const samples = faded(clipSamples(this.voices[voice.index].pack, clip));
-      addThroughRoom(wet, at, samples, gain, rooms[voice.side]);
+    const segments = this.talk(random, length, (side, samples, at, gain) => {
+      addThroughRoom(wet, at, samples, gain, rooms[side]);
       if (clean) addThroughRoom(clean, at, samples, gain);
     });
     const frames = length / 160;
@@ -103,28 +110,30 @@ export class Composer {
   private talk(
     random: Random,
     length: number,
-    place: (voice: { side: 0 | 1; index: number }, clip: Clip, at: number, gain: number) => void,
+    place: (side: 0 | 1, samples: Float32Array, at: number, gain: number) => void,
   ): [{ from: number; to: number }[], { from: number; to: number }[]] {
     const segments: [{ from: number; to: number }[], { from: number; to: number }[]] = [[], []];
     // One stream in 30 has no speech at all: rooms without people are common, and easy to forget in training.
     if (random.uniform() < 1 / 30) return segments;
     const { pauses, gaps, backchannelAfter } = this.turns;
     const voice = () => {
-      const index = random.integer(this.voices.length);
-      return { index, gain: 10 ** (random.uniform(-5, 5) / 20) };
+      const index = this.drawVoice(random);
+      // Few people made the recordings: every other voice speaks faster and higher, or slower and lower.
+      const speed = random.uniform() < 0.5 ? random.uniform(...SPEEDS) : 1;
+      return { index, speed, gain: 10 ** (random.uniform(-5, 5) / 20) };
     };
     const pair = [voice(), voice()];
     const changes = random.uniform() < 0.6 ? gaps.length / (gaps.length + pauses.length) : 0;
     const endMs = length / 16;
     const put = (side: 0 | 1, clip: Clip, speechFrom: number, scale: number): number => {
-      const first = clip.segments[0][0];
-      const at = Math.round((speechFrom - first) * 16);
-      const { index, gain } = pair[side];
+      const { index, speed, gain } = pair[side];
+      const start = speechFrom - clip.segments[0][0] / speed;
       const pack = this.voices[index].pack;
-      place({ side, index }, clip, at, (gain * scale * SPEECH_LEVEL) / speechLevel(pack, clip));
+      const samples = faded(atSpeed(clipSamples(pack, clip), speed));
+      place(side, samples, Math.round(start * 16), (gain * scale * SPEECH_LEVEL) / speechLevel(pack, clip));
       for (const [from, to] of clip.segments)
-        segments[side].push({ from: speechFrom - first + from, to: speechFrom - first + to });
-      return speechFrom - first + clip.segments[clip.segments.length - 1][1];
+        segments[side].push({ from: start + from / speed, to: start + to / speed });
+      return start + clip.segments[clip.segments.length - 1][1] / speed;
     };
     let side = random.integer(2) as 0 | 1;
     let now = random.uniform() < 0.2 ? random.uniform(1000, 6000) : random.uniform(50, 1500);
@@ -137,7 +146,8 @@ export class Composer {
         const short = other[random.integer(other.length)];
         const after = backchannelAfter.length > 0 ? backchannelAfter[random.integer(backchannelAfter.length)] : 800;
         const spoken = short.segments[short.segments.length - 1][1] - short.segments[0][0];
-        if (spoken <= 900 && after < now - start) put((1 - side) as 0 | 1, short, start + after, 0.7);
+        if (spoken / pair[1 - side].speed <= 900 && after < now - start)
+          put((1 - side) as 0 | 1, short, start + after, 0.7);
       }
       if (random.uniform() < changes) {
         side = (1 - side) as 0 | 1;
@@ -146,6 +156,18 @@ export class Composer {
       } else now += pauses.length > 0 ? pauses[random.integer(pauses.length)] : random.uniform(100, 1500);
     }
     return segments;
+  }
+
+  /** A voice by its share: packs by their weight, voices of a pack alike. */
+  private drawVoice(random: Random): number {
+    const at = random.uniform() * this.shares[this.shares.length - 1];
+    let [low, high] = [0, this.shares.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.shares[middle] > at) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   private addNoise(random: Random, into: Float32Array, snr: number): string {
@@ -182,7 +204,7 @@ export class Composer {
     const count = 5 + random.integer(4);
     for (let v = 0; v < count; v++) {
       for (let at = -random.integer(16000); at < length; ) {
-        const { pack, clips } = this.voices[random.integer(this.voices.length)];
+        const { pack, clips } = this.voices[this.drawVoice(random)];
         const clip = clips[random.integer(clips.length)];
         addThroughRoom(out, at, clipSamples(pack, clip), 1 / speechLevel(pack, clip));
         at += clip.length;
@@ -190,6 +212,35 @@ export class Composer {
     }
     return out;
   }
+}
+
+/**
+ * Weight of a pack: the root of its length, so that large ones do not drown small ones, and double for sentences. Packs of
+ * single words have a hundred times more speakers, but live talk is not single words.
+ */
+function packShare({ name, clips }: Pack): number {
+  const seconds = clips.reduce((sum, clip) => sum + clip.length, 0) / 16_000;
+  return Math.sqrt(seconds) * (SPEECH_PACKS.find((p) => p.name === name)?.sentences ? 2 : 1);
+}
+
+/** Played `speed` times as fast, pitch and all: cubic interpolation (Catmull & Rom 1974). */
+function atSpeed(samples: Float32Array, speed: number): Float32Array {
+  if (speed === 1) return samples;
+  const out = new Float32Array(Math.floor(samples.length / speed));
+  const last = samples.length - 1;
+  for (let i = 0; i < out.length; i++) {
+    const x = i * speed;
+    const k = Math.floor(x);
+    const t = x - k;
+    const [a, b, c, d] = [
+      samples[k > 0 ? k - 1 : 0],
+      samples[k],
+      samples[k < last ? k + 1 : last],
+      samples[k + 2 < last ? k + 2 : last],
+    ];
+    out[i] = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
+  }
+  return out;
 }
 
 /** Root mean square of a clip over its speech, at least −60 dBFS, so that no gain explodes. */
