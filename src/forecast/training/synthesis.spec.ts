@@ -77,4 +77,23 @@ describe('Synthesiser', () => {
     }
     for (const share of [counts, closed, smooth, rough]) expect(share).toBeGreaterThan(5);
   });
+
+  it('makes weeks whose days differ', () => {
+    let weeks = 0;
+    let n = 0;
+    for (let seed = 0; seed < 3000; seed++) {
+      const { x, season } = series(seed);
+      if (season !== 24 && season !== 48) continue;
+      const distance = (lag: number) => {
+        let sum = 0;
+        for (let i = lag; i < LENGTH; i++) sum += (x[i]! - x[i - lag]!) ** 2;
+        return sum / (LENGTH - lag);
+      };
+      n++;
+      if (distance(7 * season) < 0.7 * distance(season)) weeks++;
+    }
+    expect(n).toBeGreaterThan(150);
+    expect(weeks / n).toBeGreaterThan(0.1);
+    expect(weeks / n).toBeLessThan(0.5);
+  });
 });

@@ -1,7 +1,7 @@
 /**
  * Synthetic series: a random gated sum of what real series are made of (random walks and local trends, Gaussian
  * processes by random Fourier features, autoregressions, lines and jumps, seasonal templates with drifting amplitude,
- * noise of changing volatility), half of the time transformed into something multiplicative, counted, clipped, rounded
+ * weeks of unlike days, noise of changing volatility), half of the time transformed into something multiplicative, counted, clipped, rounded
  * or closed on weekends.
  *
  * A series is generated over a virtual span of `SPAN` steps of which a window is materialised, so that a short window
@@ -17,6 +17,8 @@ const TWO_PI = 2 * Math.PI;
 
 /** Seasons as they occur, common ones repeated. */
 const SEASONS = [4, 4, 12, 12, 12, 7, 7, 7, 24, 24, 24, 52, 52, 5, 6, 10, 14, 28, 30, 48, 48, 96, 144, 168, 288, 365];
+/** Seasons that are days: half of such series have a week. */
+const DAYS = [24, 48, 96, 144, 288];
 /** Frequency class that a declared season suggests. */
 const CLASS_OF_SEASON = new Map([
   [4, 2],
@@ -40,6 +42,7 @@ export class Synthesiser {
   private readonly seasonal: Float64Array;
   private readonly slow: Float64Array;
   private readonly template = new Float64Array(TEMPLATE);
+  private readonly resting = new Float64Array(TEMPLATE);
   private readonly phasors = new Float64Array(4 * FOURIER_FEATURES);
 
   constructor(maxLength: number) {
@@ -67,7 +70,10 @@ export class Synthesiser {
     const hasSeason = random.chance(0.7);
     const period = drawPeriod(random);
     if (hasSeason) {
-      this.addSeason(random, start, length, period, random.logUniform(0.1, 2), modulated);
+      const weight = random.logUniform(0.1, 2);
+      const hasWeek = DAYS.includes(period) && random.chance(0.5);
+      if (hasWeek) this.addWeek(random, start, length, period, weight);
+      else this.addSeason(random, start, length, period, weight, modulated);
       const second = random.chance(0.5) ? period * (2 + random.integer(6)) : drawPeriod(random);
       const secondWeight = gate(random, 0.3, 0.1, 1);
       if (secondWeight > 0) this.addSeason(random, start, length, second, secondWeight, false);
@@ -207,6 +213,33 @@ export class Synthesiser {
       const value = stepped ? shape[bin]! : shape[bin]! + (at - Math.floor(at)) * (next - shape[bin]!);
       const amplitude = modulated ? 1 + 0.6 * Math.max(-1.5, Math.min(1.5, this.slow[i]!)) : 1;
       this.seasonal[i]! += weight * amplitude * value;
+    }
+  }
+
+  /** Adds days of `period` steps that follow one template on working days and another, or a weaker one, on the others. */
+  private addWeek(random: Random, start: number, length: number, period: number, weight: number): void {
+    const { template: working, resting } = this;
+    drawTemplate(random, working);
+    drawTemplate(random, resting);
+    const likeness = random.uniform();
+    for (let i = 0; i < TEMPLATE; i++) resting[i] = likeness * working[i]! + (1 - likeness) * resting[i]!;
+    const firstRest = random.integer(7);
+    const rests = random.chance(0.7) ? 2 : 1;
+    const isRest = (day: number) => (day - firstRest + 7) % 7 < rests;
+    const lower = random.chance(0.7) ? 2 * random.uniform() : 0;
+    const quieter = random.chance(0.5) ? random.uniform() : 1;
+    const unlike = random.logUniform(0.01, 0.3);
+    const levels = Array.from({ length: 7 }, (_, day) => unlike * random.normal() - (isRest(day) ? lower : 0));
+    const phase = random.uniform();
+    for (let i = 0; i < length; i++) {
+      const cycle = (start + i) / period + phase;
+      const day = Math.floor(cycle) % 7;
+      const at = (cycle - Math.floor(cycle)) * TEMPLATE;
+      const bin = Math.floor(at) % TEMPLATE;
+      const rest = isRest(day);
+      const shape = rest ? resting : working;
+      const value = shape[bin]! + (at - Math.floor(at)) * (shape[(bin + 1) % TEMPLATE]! - shape[bin]!);
+      this.seasonal[i]! += weight * ((rest ? quieter : 1) * value + levels[day]!);
     }
   }
 }
