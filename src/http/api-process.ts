@@ -4,6 +4,7 @@ import { ForecastService } from '../forecast/rest/forecast-service.js';
 import { QueueEngine } from '../jobs/forecast/queue-engine.js';
 import { JobSystem } from '../jobs/system.js';
 import { type AdderJobs, jobTable } from '../jobs/table.js';
+import { LiveClient } from '../live/live-client.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
 import { AdderError } from '../platform/errors.js';
@@ -11,7 +12,6 @@ import { HttpMetrics } from '../platform/rest/http-metrics.js';
 import { Readiness } from '../platform/rest/readiness.js';
 import { Database } from '../store/database.js';
 import { PointReader } from '../store/point-reader.js';
-import { PointWriter } from '../store/points.js';
 import { SeriesStore } from '../store/series.js';
 import { createApp } from './app.js';
 import { ApiKeys } from './auth/api-keys.js';
@@ -42,6 +42,7 @@ export class ApiProcess {
       onError: (error) => log.warn({ err: error }, 'an idle database connection broke'),
     });
     let jobs: JobSystem<AdderJobs> | undefined;
+    let live: LiveClient | undefined;
     try {
       const keys = new ApiKeys(database);
       if (!isLoopback(config.server.host) && !(await keys.any())) throw noKeys(config.server.host);
@@ -52,6 +53,11 @@ export class ApiProcess {
         maxUnfinished: config.limits.unfinishedJobs,
         onError: (error) => log.warn({ err: error }, 'the queue has trouble'),
       });
+      live = await LiveClient.open({
+        database,
+        connection: services.queue,
+        onError: (error) => log.warn({ err: error }, 'the live side has trouble'),
+      });
       const engine = new QueueEngine(jobs.client, { config });
       const api: ApiContext = {
         config,
@@ -61,11 +67,11 @@ export class ApiProcess {
         engine,
         forecasts: new ForecastService(engine),
         series: new SeriesStore(database),
-        points: new PointWriter(database),
         reader: new PointReader(database),
         readiness: new Readiness(engine, database, log),
         usage: new Usage(),
         jobs,
+        live,
       };
       const holder = new OpenApiHolder();
       const metrics = new HttpMetrics();
@@ -88,6 +94,7 @@ export class ApiProcess {
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
       return new ApiProcess(app, `http://${host}:${port}`, api);
     } catch (error) {
+      await live?.close();
       await jobs?.close();
       await database.close();
       throw error;
@@ -96,12 +103,13 @@ export class ApiProcess {
 
   /** Refuses new requests, lets running ones finish for as long as is configured, then closes everything. */
   async stop(): Promise<void> {
-    const { readiness, config, database, jobs } = this.api;
+    const { readiness, config, database, jobs, live } = this.api;
     readiness.stop();
     const server = this.app.getHttpServer();
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
     await this.app.close();
     clearTimeout(timer);
+    await live.close();
     await jobs.close();
     await database.close();
   }

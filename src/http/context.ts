@@ -4,11 +4,11 @@ import type { ForecastEngine } from '../forecast/rest/forecast-engine.js';
 import type { ForecastService } from '../forecast/rest/forecast-service.js';
 import type { JobSystem } from '../jobs/system.js';
 import type { AdderJobs } from '../jobs/table.js';
+import type { LiveClient } from '../live/live-client.js';
 import type { Config } from '../platform/config.js';
 import type { Readiness } from '../platform/rest/readiness.js';
 import type { Database } from '../store/database.js';
 import type { PointReader } from '../store/point-reader.js';
-import type { PointWriter } from '../store/points.js';
 import type { SeriesStore } from '../store/series.js';
 import type { ApiKeys } from './auth/api-keys.js';
 import type { Usage } from './usage.js';
@@ -22,11 +22,11 @@ export interface ApiContext {
   engine: ForecastEngine;
   forecasts: ForecastService;
   series: SeriesStore;
-  points: PointWriter;
   reader: PointReader;
   readiness: Readiness;
   usage: Usage;
   jobs: JobSystem<AdderJobs>;
+  live: LiveClient;
 }
 
 export const API = Symbol('adder api');

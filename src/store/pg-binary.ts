@@ -84,6 +84,14 @@ export function readFloat8Array(buffer: Buffer | null): Float64Array {
   return out;
 }
 
+/** The values of an `int8[]` without NULLs. */
+export function readInt8Array(buffer: Buffer | null): BigInt64Array {
+  const length = arrayLength(buffer, INT8);
+  const out = new BigInt64Array(length);
+  for (let i = 0, at = HEADER + 4; i < length; i++, at += 12) out[i] = buffer!.readBigInt64BE(at);
+  return out;
+}
+
 /** The values of a `timestamptz[]` without NULLs, in milliseconds since 1970. */
 export function readTimestampArray(buffer: Buffer | null): Float64Array {
   const length = arrayLength(buffer, TIMESTAMPTZ);

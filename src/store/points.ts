@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { AdderError } from '../platform/errors.js';
 import { isStorableTime } from './checks.js';
 import type { Database, Queryable } from './database.js';
-import { float8Array, int8Array, timestampArray } from './pg-binary.js';
+import { float8Array, int8Array, readInt8Array, readTimestampArray, timestampArray } from './pg-binary.js';
 import { ascending } from './point-order.js';
 import { shareSeries } from './series-lock.js';
 
@@ -32,12 +32,36 @@ export interface StreamPlace {
 /** Rows of one statement: beyond this the arrays cost memory and gain no time. */
 const STATEMENT_ROWS = 20_000;
 
+/** What a batch changed, ascending by (series, time). */
+export interface ChangedPoints {
+  /** Points that were not there. */
+  fresh: PointColumns;
+  /** Points that had another value. */
+  updated: Pick<PointColumns, 'seriesIds' | 'times'>;
+}
+
+// Which points changed is asked for only where the answer is neither all of them nor none.
 const UPSERT = `with written as (
   insert into points as p (series_id, at, value)
   select * from unnest($1::int8[], $2::timestamptz[], $3::float8[])
   on conflict (series_id, at) do update set value = excluded.value where p.value is distinct from excluded.value
-  returning xmax = 0 as fresh)
-select count(*) filter (where fresh)::int as inserted, count(*) filter (where not fresh)::int as updated from written`;
+  returning series_id, at, xmax = 0 as fresh),
+counted as (select count(*) filter (where fresh)::int as inserted, count(*) filter (where not fresh)::int as updated from written)
+select inserted, updated,
+  case when inserted between 1 and $4::int - 1 then (select array_send(array_agg(series_id order by series_id, at)) from written where fresh) end as "freshIds",
+  case when inserted between 1 and $4::int - 1 then (select array_send(array_agg(at order by series_id, at)) from written where fresh) end as "freshTimes",
+  case when updated > 0 then (select array_send(array_agg(series_id order by series_id, at)) from written where not fresh) end as "updatedIds",
+  case when updated > 0 then (select array_send(array_agg(at order by series_id, at)) from written where not fresh) end as "updatedTimes"
+from counted`;
+
+interface UpsertRow {
+  inserted: number;
+  updated: number;
+  freshIds: Buffer | null;
+  freshTimes: Buffer | null;
+  updatedIds: Buffer | null;
+  updatedTimes: Buffer | null;
+}
 
 /** Writes points in bulk. Reading is in point-reader.ts. */
 export class PointWriter {
@@ -56,8 +80,14 @@ export class PointWriter {
     return this.database.transaction((client) => this.writeIn(client, owner, points, place));
   }
 
-  /** `write` as a part of a transaction of the caller. */
-  async writeIn(client: Queryable, owner: string, points: PointColumns, place?: StreamPlace): Promise<WriteResult> {
+  /** `write` as a part of a transaction of the caller. `onChanged` is told what changed, statement by statement. */
+  async writeIn(
+    client: Queryable,
+    owner: string,
+    points: PointColumns,
+    place?: StreamPlace,
+    onChanged?: (changed: ChangedPoints) => void,
+  ): Promise<WriteResult> {
     const total = points.times.length;
     const result: WriteResult = { inserted: 0, updated: 0, unchanged: 0, repeated: false };
     if (place && !(await advance(client, owner, place))) return { ...result, unchanged: total, repeated: true };
@@ -77,31 +107,48 @@ export class PointWriter {
     }
     const sorted = ascending(points);
     for (let from = 0; from < sorted.times.length; from += STATEMENT_ROWS) {
-      const to = from + STATEMENT_ROWS;
-      const { rows }: pg.QueryResult<{ inserted: number; updated: number }> = await client.query({
+      const to = Math.min(from + STATEMENT_ROWS, sorted.times.length);
+      const part = {
+        seriesIds: sorted.seriesIds.subarray(from, to),
+        times: sorted.times.subarray(from, to),
+        values: sorted.values.subarray(from, to),
+      };
+      const { rows }: pg.QueryResult<UpsertRow> = await client.query({
         name: 'adder_upsert_points',
         text: UPSERT,
-        values: [
-          int8Array(sorted.seriesIds.subarray(from, to)),
-          timestampArray(sorted.times.subarray(from, to)),
-          float8Array(sorted.values.subarray(from, to)),
-        ],
+        values: [int8Array(part.seriesIds), timestampArray(part.times), float8Array(part.values), to - from],
       });
-      result.inserted += rows[0]?.inserted ?? 0;
-      result.updated += rows[0]?.updated ?? 0;
+      const row = rows[0]!;
+      result.inserted += row.inserted;
+      result.updated += row.updated;
+      if (onChanged && row.inserted + row.updated > 0) onChanged(changedOf(part, row));
     }
     result.unchanged = total - result.inserted - result.updated;
     return result;
   }
 
   /** Removes the points of [from, to), milliseconds since 1970; returns how many. The caller has checked the owner. */
-  async removeRange(seriesId: bigint, from: number, to: number): Promise<number> {
-    const { rowCount } = await this.database.pool.query(
+  async removeRange(seriesId: bigint, from: number, to: number, client?: Queryable): Promise<number> {
+    const { rowCount } = await (client ?? this.database.pool).query(
       'delete from points where series_id = $1 and at >= $2 and at < $3',
       [seriesId, new Date(from), new Date(to)],
     );
     return rowCount ?? 0;
   }
+}
+
+function changedOf(part: PointColumns, row: UpsertRow): ChangedPoints {
+  const updated = { seriesIds: readInt8Array(row.updatedIds), times: readTimestampArray(row.updatedTimes) };
+  if (row.inserted === part.times.length) return { fresh: part, updated };
+  const seriesIds = readInt8Array(row.freshIds);
+  const times = readTimestampArray(row.freshTimes);
+  const values = new Float64Array(times.length);
+  // Both in one order, so one walk finds the values.
+  for (let i = 0, k = 0; i < times.length; i++, k++) {
+    while (part.times[k] !== times[i] || part.seriesIds[k] !== seriesIds[i]) k++;
+    values[i] = part.values[k]!;
+  }
+  return { fresh: { seriesIds, times, values }, updated };
 }
 
 /** Moves the stream to this batch; false when it has been there. Other batches of the stream wait until we are done. */
@@ -115,6 +162,7 @@ async function advance(client: Queryable, owner: string, { stream, sequence }: S
   return rowCount === 1;
 }
 
+/** Throws `BAD_TIMESTAMP` and `BAD_VALUE` with the index of the point. */
 function check({ seriesIds, times, values }: PointColumns): void {
   if (seriesIds.length !== times.length || values.length !== times.length) {
     throw new Error(`columns of ${seriesIds.length}, ${times.length} and ${values.length} points`);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { frequencyField, seasonField } from '../../forecast/rest/series-input.js';
-import { numberColumn } from '../../http/numbers.js';
+import { numberColumn } from '../../platform/numbers.js';
 
 const name = z.string().min(1).max(256);
 const metadata = z

@@ -138,7 +138,7 @@ export class SeriesController {
       });
     }
     const row = await this.api.series.get(caller.owner, id);
-    return { removed: await this.api.points.removeRange(row.id, from, to) };
+    return { removed: await this.api.live.ingest.removeRange(row.id, from, to) };
   }
 }
 
