@@ -38,12 +38,18 @@ const REQUEST_MS = 300_000;
 
 /** The HTTP application, not yet listening. */
 export async function createApp(api: ApiContext, parts: AppParts): Promise<NestFastifyApplication> {
+  const filter = new ProblemFilter(api.log, parts.dialects);
   const adapter = new FastifyAdapter({
     genReqId: (request: IncomingMessage) => requestId(request.headers['x-request-id']),
     bodyLimit: api.config.limits.bodyBytes,
     routerOptions: { maxParamLength: 1024 },
     requestTimeout: REQUEST_MS,
     forceCloseConnections: 'idle',
+    // A path that the router cannot read never reaches a hook.
+    frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
+      reply.header('x-request-id', request.id);
+      filter.answer(error, request, reply);
+    },
     trustProxy: false,
   });
   class ApiModule {}
@@ -55,7 +61,6 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
     bodyParser: false,
     abortOnError: false,
   });
-  const filter = new ProblemFilter(api.log, parts.dialects);
   app.useGlobalFilters(filter);
   app.useGlobalPipes(validationPipe());
   app.useGlobalGuards(new AuthGuard(new Reflector()));

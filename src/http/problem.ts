@@ -107,9 +107,10 @@ function storeFailure(thrown: unknown): RequestError | undefined {
 
 /** PostgreSQL's text cannot hold U+0000, nor its JSON half a surrogate pair; no column of ours needs either. */
 function unstorableText(thrown: unknown): RequestError | undefined {
-  const { code, meta, cause } = (thrown ?? {}) as Record<string, unknown>;
+  const { code, message, meta, cause } = (thrown ?? {}) as Record<string, unknown>;
   const inner = [meta, cause].find((part) => typeof part === 'object' && part !== null);
-  if (code !== '22021' && code !== '22P05') {
+  const json = code === '22P02' && String(message).endsWith('type json');
+  if (code !== '22021' && code !== '22P05' && !json) {
     const deeper = inner ?? (thrown as { driverAdapterError?: unknown } | null)?.driverAdapterError;
     return deeper === undefined ? undefined : unstorableText(deeper);
   }

@@ -96,6 +96,7 @@ describe('readCsv', () => {
     ['a row too long', 'ds,y\n0,1\n1,2,3\n', 'BAD_ROW', { line: 3 }],
     ['a row too short', 'ds,y\n0,1\n1\n', 'BAD_ROW', { line: 3 }],
     ['an open quote', 'ds,y\n0,1\n"1,2\n', 'BAD_CSV', {}],
+    ['a quote amid a field', 'ds,y\n0,1"2"\n', 'BAD_CSV', {}],
     ['too many rows', 'ds,y\n0,1\n1,2\n2,3\n3,4\n', 'TOO_MANY_ROWS', { line: 5 }],
     ['zero bytes', 'ds,y\n0,\u0000\n', 'NOT_CSV', {}],
   ])('refuses %s', async (_, content, code, where) => {

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { type CsvError, type Parser, parse } from 'csv-parse';
+import { CsvError, type Parser, parse } from 'csv-parse';
 import { AdderError, oneLine, quote, toAdderError } from '../../platform/errors.js';
 import { TimestampParser } from '../time/timestamp.js';
 import { delimiterOf, refuseBinary, Utf8Check } from './bytes.js';
@@ -140,10 +140,10 @@ export async function readCsvStream(
   return reader.finish();
 }
 
-/** csv-parse reports its own defects by codes; what our row reader threw passes through. */
+/** What csv-parse found wrong, in our words; what our row reader threw passes through. */
 function translate(thrown: unknown): unknown {
+  if (!(thrown instanceof CsvError)) return thrown;
   const { code, lines, message } = thrown as CsvError & { lines?: number };
-  if (typeof code !== 'string' || !code.startsWith('CSV_')) return thrown;
   const where = lines === undefined ? {} : { line: lines };
   if (code === 'CSV_MAX_RECORD_SIZE') {
     return new AdderError({

@@ -4,26 +4,37 @@ const MIN_LENGTH = 256;
 /** Nesting that no request of ours needs. */
 const MAX_DEPTH = 32;
 /** Arrays and objects in one body: each costs far more memory than its two characters. */
-const MAX_CONTAINERS = 2_000_000;
+const MAX_CONTAINERS = 500_000;
 const MAX_STRINGS = 8_000_000;
+/** Names of fields. An object of very many is slow in all that follows: moving it between threads, checking it. */
+const MAX_NAMES = 500_000;
+const MAX_NAMES_OF_ONE = 2000;
 
 /** Why text must not be parsed, or undefined. One pass over the bytes, before any object exists. */
 export function refuseShape(bytes: Uint8Array): string | undefined {
   let depth = 0;
   let containers = 0;
   let strings = 0;
+  let names = 0;
+  /** Names so far of each object that is open. */
+  const own = new Array<number>(MAX_DEPTH + 1).fill(0);
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]!;
     if (byte === 0x22) {
       strings++;
       for (i++; i < bytes.length && bytes[i] !== 0x22; i++) if (bytes[i] === 0x5c) i++;
+    } else if (byte === 0x3a) {
+      names++;
+      if (++own[depth]! > MAX_NAMES_OF_ONE) return `an object of the JSON has more than ${MAX_NAMES_OF_ONE} fields`;
     } else if (byte === 0x5b || byte === 0x7b) {
       containers++;
       if (++depth > MAX_DEPTH) return `the JSON is nested deeper than ${MAX_DEPTH} levels`;
+      own[depth] = 0;
     } else if (byte === 0x5d || byte === 0x7d) depth--;
   }
   if (containers > MAX_CONTAINERS) return `the JSON holds more than ${MAX_CONTAINERS} arrays and objects`;
   if (strings > MAX_STRINGS) return `the JSON holds more than ${MAX_STRINGS} strings`;
+  if (names > MAX_NAMES) return `the JSON holds more than ${MAX_NAMES} fields`;
   return undefined;
 }
 
