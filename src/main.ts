@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /** The API process: HTTP in front of the store, the queue and the forecaster. */
 import { ApiProcess } from './http/api-process.js';
-import { createLogger } from './http/logger.js';
-import { onStop } from './http/on-stop.js';
 import { loadConfig } from './platform/config.js';
 import { startServices } from './platform/embedded/services.js';
 import { toAdderError } from './platform/errors.js';
+import { createLogger } from './platform/logger.js';
+import { onStop } from './platform/on-stop.js';
 
 try {
   const config = loadConfig();

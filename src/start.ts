@@ -4,12 +4,12 @@
  * the API; a part that dies is started again, and when this process ends, all of it ends.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { createLogger } from './http/logger.js';
-import { onStop } from './http/on-stop.js';
-import { siblingModule } from './http/sibling-module.js';
 import { loadConfig } from './platform/config.js';
 import { startServices } from './platform/embedded/services.js';
 import { toAdderError } from './platform/errors.js';
+import { createLogger } from './platform/logger.js';
+import { onStop } from './platform/on-stop.js';
+import { siblingModule } from './platform/sibling-module.js';
 
 /** A part that dies again so soon is not started a third time without a pause. */
 const QUICK_MS = 5000;

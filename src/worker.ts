@@ -1,11 +1,11 @@
 #!/usr/bin/env node
-/** The worker process: takes jobs from the queues and forecasts in a child process of its own. */
-import { createLogger } from './http/logger.js';
-import { onStop } from './http/on-stop.js';
 import { WorkerProcess } from './jobs/worker-process.js';
 import { loadConfig } from './platform/config.js';
 import { startServices } from './platform/embedded/services.js';
 import { toAdderError } from './platform/errors.js';
+/** The worker process: takes jobs from the queues and forecasts in a child process of its own. */
+import { createLogger } from './platform/logger.js';
+import { onStop } from './platform/on-stop.js';
 
 try {
   const config = loadConfig();

@@ -12,13 +12,13 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { ForecastRequest } from '../../src/forecast/forecaster.js';
-import { siblingModule } from '../../src/http/sibling-module.js';
 import { QueueEngine } from '../../src/jobs/forecast/queue-engine.js';
 import { JobSystem } from '../../src/jobs/system.js';
 import { jobTable } from '../../src/jobs/table.js';
 import { loadConfig } from '../../src/platform/config.js';
 import { findRedisServer } from '../../src/platform/embedded/redis.js';
 import { startServices } from '../../src/platform/embedded/services.js';
+import { siblingModule } from '../../src/platform/sibling-module.js';
 import { Database } from '../../src/store/database.js';
 import { publish, quantile, type Row, report } from '../measure.js';
 

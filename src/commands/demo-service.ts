@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { siblingModule } from '../http/sibling-module.js';
 import { AdderError } from '../platform/errors.js';
+import { siblingModule } from '../platform/sibling-module.js';
 
 /** A service that was started for one command. */
 export interface StartedService {

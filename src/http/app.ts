@@ -14,9 +14,9 @@ import { BodyThreads } from './body/body-threads.js';
 import { readBody } from './body/read-body.js';
 import { API, type ApiContext } from './context.js';
 import type { ErrorDialect } from './dialect.js';
-import { nestLogger } from './logger.js';
+import { nestLogger } from '../platform/logger.js';
 import { ProblemFilter } from './problem-filter.js';
-import { RequestError } from './request-error.js';
+import { RequestError } from '../platform/request-error.js';
 import { validationPipe } from './validation.js';
 
 export interface AppParts {

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify';
-import { RequestError } from './request-error.js';
+import { RequestError } from '../platform/request-error.js';
 
 /**
  * Runs work for a waiting client: 503 with Retry-After when it takes longer than `timeoutMs`, dropped when the client hangs

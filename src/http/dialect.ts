@@ -1,5 +1,5 @@
+import type { RequestError } from '../platform/request-error.js';
 import { problemOf } from './problem.js';
-import type { RequestError } from './request-error.js';
 
 /** How the errors of one protocol are written. */
 export interface ErrorDialect {

@@ -4,8 +4,8 @@ import { dirname, join } from 'node:path';
 import { Controller, Get, Inject, Param, Res } from '@nestjs/common';
 import { ApiExcludeController, type OpenAPIObject } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
+import { RequestError } from '../platform/request-error.js';
 import { Open } from './auth/caller.js';
-import { RequestError } from './request-error.js';
 
 /** Holds the document, which can only be made once the application exists. */
 export class OpenApiHolder {

@@ -1,6 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { type AdderError, toAdderError } from '../platform/errors.js';
-import { fieldOf, RequestError, statusOf } from './request-error.js';
+import { fieldOf, RequestError, statusOf } from '../platform/request-error.js';
 
 /** The body of an error under RFC 9457 (`application/problem+json`). */
 export interface Problem {

@@ -1,5 +1,5 @@
 import { StandardSchemaValidationPipe } from '@nestjs/common';
-import { type Issue, RequestError } from './request-error.js';
+import { type Issue, RequestError } from '../platform/request-error.js';
 
 /** Nest's own pipe over zod schemas, with every issue and its path in the error. */
 export function validationPipe(): StandardSchemaValidationPipe {

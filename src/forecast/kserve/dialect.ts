@@ -1,5 +1,5 @@
 import type { ErrorDialect } from '../../http/dialect.js';
-import { fieldOf } from '../../http/request-error.js';
+import { fieldOf } from '../../platform/request-error.js';
 
 /** Errors of the Open Inference Protocol: one text. */
 export const KSERVE_DIALECT: ErrorDialect = {

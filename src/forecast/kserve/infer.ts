@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { Caller } from '../../http/auth/caller.js';
-import { numberColumn } from '../../http/numbers.js';
-import { RequestError } from '../../http/request-error.js';
 import { AdderError } from '../../platform/errors.js';
+import { numberColumn } from '../../platform/numbers.js';
+import { RequestError } from '../../platform/request-error.js';
 import type { ForecastService } from '../rest/forecast-service.js';
 import { jsonNumbers } from '../rest/levels.js';
 import { chooseSeason } from '../series/choose-season.js';

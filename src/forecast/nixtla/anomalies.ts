@@ -1,4 +1,4 @@
-import type { Caller } from '../../http/auth/caller.js';
+import type { Account } from '../../platform/account.js';
 import { intervalLevels, normalQuantile } from '../quantiles.js';
 import { SCORE_LEVELS, scorePoints } from '../rest/anomaly-score.js';
 import type { ForecastService } from '../rest/forecast-service.js';
@@ -60,13 +60,13 @@ function flatten<T>(parts: readonly (readonly T[])[]): T[] {
 /** POST v2/anomaly_detection: the whole history but its beginning. */
 export async function detectAnomalies(
   service: ForecastService,
-  caller: Caller,
+  account: Account,
   input: AnomalyInput,
   signal: AbortSignal,
 ) {
   const level = oneLevel(input.level);
   const model = resolveModel(input);
-  const series = await readSeries(caller, input.series, input.freq, 0, null, signal);
+  const series = await readSeries(account, input.series, input.freq, 0, null, signal);
   const starts = series.map(firstJudged);
   const stride = strideFor(series.map(({ values }, i) => values.length - starts[i]!));
   const judged = await judge(service, series, starts, { stride, level, model, signal });
@@ -87,14 +87,14 @@ export async function detectAnomalies(
 /** POST v2/online_anomaly_detection: the last `detection_size` values of each series. */
 export async function detectOnline(
   service: ForecastService,
-  caller: Caller,
+  account: Account,
   input: OnlineAnomalyInput,
   signal: AbortSignal,
 ) {
   const { detection_size: size, h } = input;
   const level = oneLevel(input.level);
   const model = resolveModel(input);
-  const series = await readSeries(caller, input.series, input.freq, 0, input.hist_exog, signal);
+  const series = await readSeries(account, input.series, input.freq, 0, input.hist_exog, signal);
   series.forEach(({ values }, i) => {
     if (values.subarray(0, Math.max(0, values.length - size)).some((value) => !Number.isNaN(value))) return;
     throw invalid(`series ${i} has ${values.length} values, too few to judge the last ${size}`, 'detection_size');

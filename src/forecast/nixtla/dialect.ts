@@ -1,5 +1,5 @@
 import type { ErrorDialect } from '../../http/dialect.js';
-import type { RequestError } from '../../http/request-error.js';
+import type { RequestError } from '../../platform/request-error.js';
 
 /** Paths of the Nixtla protocol; KServe shares /v2 with it. */
 export function isNixtlaPath(path: string): boolean {

@@ -1,4 +1,4 @@
-import type { Caller } from '../../http/auth/caller.js';
+import type { Account } from '../../platform/account.js';
 import { intervalLevels } from '../quantiles.js';
 import type { ForecastService, WindowForecast } from '../rest/forecast-service.js';
 import { jsonNumbers, levelsWithMedian } from '../rest/levels.js';
@@ -107,12 +107,12 @@ export const tokens = (input: number, output: number) => ({
 });
 
 /** POST v2/forecast. */
-export async function forecast(service: ForecastService, caller: Caller, input: ForecastInput, signal: AbortSignal) {
+export async function forecast(service: ForecastService, account: Account, input: ForecastInput, signal: AbortSignal) {
   const { h, freq } = input;
   const model = resolveModel(input);
   // Features without a future are historic, all of them where there is no X_future.
   const payload = { ...input.series, X_future: input.series.X_future ?? [] };
-  const series = await readSeries(caller, payload, freq, h, null, signal);
+  const series = await readSeries(account, payload, freq, h, null, signal);
   const levels = uniqueLevels(input.level);
   const quantiles = quantilesOf(levels);
   const windows = series.map(({ values, season, frequency, columns }) => ({
@@ -140,17 +140,17 @@ export async function forecast(service: ForecastService, caller: Caller, input: 
 /** POST v2/cross_validation. */
 export async function crossValidation(
   service: ForecastService,
-  caller: Caller,
+  account: Account,
   input: CrossValidationInput,
   signal: AbortSignal,
 ) {
-  if (input.full_history) return inSample(service, caller, input, input.hist_exog, signal);
+  if (input.full_history) return inSample(service, account, input, input.hist_exog, signal);
   const { h, freq } = input;
   const windows = input.n_windows ?? 1;
   const step = input.step_size ?? h;
   const model = resolveModel(input);
   checkWindows(windows * input.series.sizes.length, h);
-  const series = await readSeries(caller, input.series, freq, h, input.hist_exog, signal);
+  const series = await readSeries(account, input.series, freq, h, input.hist_exog, signal);
   const rolling = series.map((one, i) => {
     const cutoffs = backtestCutoffs(one.values.length, h, windows, step);
     const first = one.values.findIndex((value) => !Number.isNaN(value));
@@ -190,13 +190,13 @@ export function firstJudged({ values, season }: FlatSeries): number {
 /** POST v2/historic_forecast, and cross-validation with full_history: forecasts of the history itself, the tail of each series. */
 export async function inSample(
   service: ForecastService,
-  caller: Caller,
+  account: Account,
   input: HistoricInput | CrossValidationInput,
   historic: readonly number[] | null | undefined,
   signal: AbortSignal,
 ) {
   const model = resolveModel(input);
-  const series = await readSeries(caller, input.series, input.freq, 0, historic, signal);
+  const series = await readSeries(account, input.series, input.freq, 0, historic, signal);
   const starts = series.map(firstJudged);
   const stride = strideFor(series.map(({ values }, i) => values.length - starts[i]!));
   const rolling = series.map((one, i) => ({ ...one, cutoffs: cutoffsOver(starts[i]!, one.values.length, stride) }));

@@ -1,4 +1,4 @@
-import { RequestError } from '../../http/request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 
 /** A 422 in the words of this protocol: where in the body, and what is wrong. */
 export function invalid(message: string, field: string, fix = ''): RequestError {

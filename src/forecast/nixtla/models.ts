@@ -1,4 +1,4 @@
-import { RequestError } from '../../http/request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 import { catalogue } from '../../platform/rest/model-catalogue.js';
 import { invalid } from './invalid.js';
 

@@ -1,7 +1,7 @@
-import type { Caller } from '../../http/auth/caller.js';
-import { paced } from '../../http/pace.js';
-import { RequestError } from '../../http/request-error.js';
+import type { Account } from '../../platform/account.js';
 import { AdderError } from '../../platform/errors.js';
+import { paced } from '../../platform/pace.js';
+import { RequestError } from '../../platform/request-error.js';
 import { columnsOf } from '../rest/covariate-columns.js';
 import type { CovariateColumn } from '../rest/covariates.js';
 import { chooseSeason } from '../series/choose-season.js';
@@ -35,7 +35,7 @@ interface FlatPayload {
  *   out of X_future
  */
 export async function readSeries(
-  caller: Caller,
+  account: Account,
   payload: FlatPayload,
   freq: string,
   horizon: number,
@@ -43,7 +43,7 @@ export async function readSeries(
   signal?: AbortSignal,
 ): Promise<FlatSeries[]> {
   const { y, sizes } = payload;
-  checkLimits(caller, sizes, y.length, horizon);
+  checkLimits(account, sizes, y.length, horizon);
   const { frequency, name } = frequencyOfAlias(freq);
   const X = payload.X ?? [];
   const future = payload.X_future ?? undefined;
@@ -99,7 +99,7 @@ export async function readSeries(
 const seasonOf = (values: Float64Array, frequency: Frequency | undefined) =>
   chooseSeason(values, frequency, undefined).season;
 
-function checkLimits({ limits }: Caller, sizes: readonly number[], points: number, horizon: number): void {
+function checkLimits({ limits }: Account, sizes: readonly number[], points: number, horizon: number): void {
   if (sizes.length > limits.seriesPerRequest) {
     throw invalid(
       `${sizes.length} series, at most ${limits.seriesPerRequest} fit in one request; set num_partitions`,

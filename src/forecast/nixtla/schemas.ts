@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { mixedColumn, numberColumn } from '../../http/numbers.js';
+import { mixedColumn, numberColumn } from '../../platform/numbers.js';
 
 /**
  * The requests of the Nixtla protocol (TimeGPT API, client 0.8.0). Clients leave out what they do not set or send null for

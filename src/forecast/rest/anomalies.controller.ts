@@ -5,7 +5,7 @@ import { type Caller, From, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
 import { withDeadline } from '../../http/deadline.js';
 import { openApiSchema } from '../../http/openapi-schema.js';
-import { paced } from '../../http/pace.js';
+import { paced } from '../../platform/pace.js';
 import { intervalLevels } from '../quantiles.js';
 import { SCORE_LEVELS, scorePoints } from './anomaly-score.js';
 import { aboutSeries, labels } from './answers.js';

@@ -5,7 +5,7 @@ import { type Caller, From, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
 import { withDeadline } from '../../http/deadline.js';
 import { openApiSchema } from '../../http/openapi-schema.js';
-import { RequestError } from '../../http/request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 import { aboutSeries, forecastValues, labels } from './answers.js';
 import { type ScoredWindow, scoreWindows } from './backtest-scores.js';
 import { jsonNumbers, wantedLevels } from './levels.js';

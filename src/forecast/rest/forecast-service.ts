@@ -1,4 +1,4 @@
-import { paced } from '../../http/pace.js';
+import { paced } from '../../platform/pace.js';
 import { requireModel } from '../../platform/rest/model-catalogue.js';
 import type { ForecastRequest } from '../forecaster.js';
 import { type CovariateColumn, type CovariateFit, effectOf, fitCovariates } from './covariates.js';

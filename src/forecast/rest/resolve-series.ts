@@ -1,8 +1,9 @@
-import type { Caller } from '../../http/auth/caller.js';
-import type { ApiContext } from '../../http/context.js';
-import { paced } from '../../http/pace.js';
-import { inSeries, RequestError } from '../../http/request-error.js';
+import type { Account } from '../../platform/account.js';
 import { AdderError } from '../../platform/errors.js';
+import { paced } from '../../platform/pace.js';
+import { inSeries, RequestError } from '../../platform/request-error.js';
+import type { PointReader } from '../../store/point-reader.js';
+import type { SeriesStore } from '../../store/series.js';
 import { type PrepareDefaults, type PreparedSeries, prepareSeries } from './prepare.js';
 import type { SeriesInput } from './series-input.js';
 
@@ -11,15 +12,15 @@ const DEFAULT_LAST = 4096;
 
 /** The series of a request on their grids, stored ones read; errors name the series and its place in the request. */
 export async function resolveSeries(
-  api: Pick<ApiContext, 'series' | 'reader'>,
-  caller: Caller,
+  stores: { series: SeriesStore; reader: PointReader },
+  account: Account,
   inputs: readonly SeriesInput[],
   defaults: PrepareDefaults,
   signal?: AbortSignal,
 ): Promise<PreparedSeries[]> {
-  checkSize(caller, inputs, defaults.horizon);
-  const stored = await api.series.find(
-    caller.owner,
+  checkSize(account, inputs, defaults.horizon);
+  const stored = await stores.series.find(
+    account.owner,
     inputs.flatMap(({ stored }) => (stored === undefined ? [] : [stored])),
   );
   const loaded: (SeriesInput & { values: Float64Array; times?: Float64Array })[] = [];
@@ -39,8 +40,8 @@ export async function resolveSeries(
         fix: 'create it by writing points to it, or check the spelling',
       });
     }
-    const limit = Math.min(input.last ?? DEFAULT_LAST, caller.limits.pointsPerRequest);
-    const { times, values } = await api.reader.read(row.id, { limit, last: true });
+    const limit = Math.min(input.last ?? DEFAULT_LAST, account.limits.pointsPerRequest);
+    const { times, values } = await stores.reader.read(row.id, { limit, last: true });
     signal?.throwIfAborted();
     if (values.length === 0) {
       throw inSeries(
@@ -72,7 +73,7 @@ export async function resolveSeries(
   );
 }
 
-function checkSize({ limits }: Caller, inputs: readonly SeriesInput[], horizon: number): void {
+function checkSize({ limits }: Account, inputs: readonly SeriesInput[], horizon: number): void {
   const refuse = (message: string, field: string, fix: string) => {
     throw new RequestError({ status: 422, code: 'TOO_MUCH', message, where: { field }, fix });
   };

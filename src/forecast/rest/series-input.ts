@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { mixedColumn, numberColumn } from '../../http/numbers.js';
+import { mixedColumn, numberColumn } from '../../platform/numbers.js';
 
 const time = z.union([z.string().max(64), z.number()]);
 

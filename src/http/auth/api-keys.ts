@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { RequestError } from '../../platform/request-error.js';
 import type { Database } from '../../store/database.js';
-import { RequestError } from '../request-error.js';
 
 /** What a key may do. `admin` manages keys; the others name what they open. */
 export const SCOPES = ['forecast', 'read', 'write', 'admin'] as const;

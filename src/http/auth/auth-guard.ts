@@ -1,7 +1,7 @@
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import type { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
-import { RequestError } from '../request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 import type { Scope } from './api-keys.js';
 import { callerFrom, OPEN, SCOPE } from './caller.js';
 

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import type { Config } from '../../platform/config.js';
-import { RequestError } from '../request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 import type { ApiKeys } from './api-keys.js';
 import { type Caller, callerOf } from './caller.js';
 import type { RateLimiter } from './rate-limit.js';

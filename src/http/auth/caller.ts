@@ -1,14 +1,13 @@
 import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
+import type { Account } from '../../platform/account.js';
 import type { Config } from '../../platform/config.js';
 import { type KeyInfo, LOCAL_OWNER, type Scope } from './api-keys.js';
 
-/** Who sends a request, and how much of it they may. */
-export interface Caller {
-  owner: string;
+/** Who sends a request. */
+export interface Caller extends Account {
   /** Undefined while no key exists. */
   key: KeyInfo | undefined;
-  limits: { seriesPerRequest: number; pointsPerRequest: number; horizon: number; storedSeries: number };
 }
 
 export function callerOf(key: KeyInfo | undefined, { limits }: Pick<Config, 'limits'>): Caller {

@@ -1,5 +1,5 @@
+import { RequestError } from '../../platform/request-error.js';
 import type { Database } from '../../store/database.js';
-import { RequestError } from '../request-error.js';
 
 /** One statement refills and takes, so any number of API processes share one bucket. Returns the tokens left, or below 0. */
 const TAKE = `insert into rate_buckets as b (key_id, tokens, updated_at) values ($1, $2::float8 - 1, clock_timestamp())

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { siblingModule } from '../sibling-module.js';
+import { siblingModule } from '../../platform/sibling-module.js';
 import type { BodyAnswer, BodyTask } from './body-worker.js';
 import { badCompression, badJson, tooLarge } from './limits.js';
 

@@ -1,4 +1,4 @@
-import { RequestError } from '../request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 
 /** How a body is stored in the request. */
 export type Encoding = 'identity' | 'gzip' | 'deflate' | 'br' | 'zstd';

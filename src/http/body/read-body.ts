@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
-import { RequestError } from '../request-error.js';
+import { RequestError } from '../../platform/request-error.js';
 import { attachTail } from './binary-tail.js';
 import type { BodyThreads } from './body-threads.js';
 import { badCompression, badJson, type Encoding, encodingOf, tooLarge } from './limits.js';

@@ -1,8 +1,8 @@
 import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
 import type { ForecastEngine } from '../../forecast/rest/forecast-engine.js';
-import { siblingModule } from '../../http/sibling-module.js';
 import type { Config } from '../../platform/config.js';
 import { AdderError } from '../../platform/errors.js';
+import { siblingModule } from '../../platform/sibling-module.js';
 import { BatchQueue, type Waiting } from './batch-queue.js';
 import { InferenceProcess, ProcessEnded } from './inference-process.js';
 import type { ModelInfo, Reply, SentError } from './protocol.js';

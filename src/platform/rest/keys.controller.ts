@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { type KeyInfo, LOCAL_OWNER, SCOPES } from '../../http/auth/api-keys.js';
 import { type Caller, From, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
-import { RequestError } from '../../http/request-error.js';
+import { RequestError } from '../request-error.js';
 
 const limit = (max: number) => z.int().min(1).max(max).optional();
 

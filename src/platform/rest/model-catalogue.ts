@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { RequestError } from '../../http/request-error.js';
+import { RequestError } from '../request-error.js';
 
 /** A model that a request may name. */
 export interface CatalogueEntry {

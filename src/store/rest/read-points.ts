@@ -4,8 +4,8 @@ import type { z } from 'zod';
 import { ColumnStore } from '../../forecast/series/columns.js';
 import { readCsvStream } from '../../forecast/series/csv.js';
 import { TimestampParser } from '../../forecast/time/timestamp.js';
-import { fieldOf, RequestError } from '../../platform/request-error.js';
 import { AdderError } from '../../platform/errors.js';
+import { fieldOf, RequestError } from '../../platform/request-error.js';
 import { frameLine, ownPointsBody, pointLine, pointsBody } from './schemas.js';
 
 /** Lines between two turns of the event loop. */

@@ -1,6 +1,6 @@
 import type { LoggerService } from '@nestjs/common';
 import { type Logger, pino } from 'pino';
-import type { Config } from '../platform/config.js';
+import type { Config } from './config.js';
 
 /** The log of a process: JSON lines, or plain lines for people. Bodies and keys are never in it. */
 export function createLogger({ log }: Pick<Config, 'log'>, name: string): Logger {
