@@ -5,6 +5,8 @@ import { Module, type Provider, type Type } from '@nestjs/common';
 import { NestFactory, Reflector } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { nestLogger } from '../platform/logger.js';
+import { RequestError } from '../platform/request-error.js';
 import type { HttpMetrics } from '../platform/rest/http-metrics.js';
 import { AuthGuard } from './auth/auth-guard.js';
 import { Authenticator } from './auth/authenticate.js';
@@ -14,9 +16,7 @@ import { BodyThreads } from './body/body-threads.js';
 import { readBody } from './body/read-body.js';
 import { API, type ApiContext } from './context.js';
 import type { ErrorDialect } from './dialect.js';
-import { nestLogger } from '../platform/logger.js';
 import { ProblemFilter } from './problem-filter.js';
-import { RequestError } from '../platform/request-error.js';
 import { validationPipe } from './validation.js';
 
 export interface AppParts {

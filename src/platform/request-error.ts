@@ -1,4 +1,4 @@
-import { AdderError, type AdderErrorFields } from '../platform/errors.js';
+import { AdderError, type AdderErrorFields } from './errors.js';
 
 /** One thing that is wrong with a request: where in the body (or query) it lies, and what is expected there. */
 export interface Issue {
