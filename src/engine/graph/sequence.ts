@@ -84,7 +84,7 @@ export abstract class SequenceOperations extends DenseOperations {
     const dims = { batch, length, dInner, dState, nHeads: dInner };
     const checkpoints = this.checkpoints('selectiveScan', dims, [x, dt, aLog, B, C]);
     this.kernels.selectiveScan({ ...inputs, out, state, checkpoints });
-    this.tape.record([x, dt, aLog, B, C, skip, dtBias, z], [out], [x, dt, B, C, z, checkpoints], () => {
+    this.tape.record([x, dt, aLog, B, C, skip, dtBias, z], [out], [x, dt, aLog, B, C, z, checkpoints], () => {
       const dOut = this.tape.gradient(out);
       if (!dOut) return;
       const target = (t: Tensor | undefined) => t && this.tape.exclusive(t);

@@ -5,6 +5,11 @@ import { candidateCount, featureCount } from './features.js';
 
 const size = z.int().min(1).max(65_536);
 
+const MIXERS = ['mamba2', 'mamba1', 'gru', 'attention'] as const;
+
+/** What mixes the tokens in a layer, see mixers.ts. */
+export type MixerKind = (typeof MIXERS)[number];
+
 export const forecasterConfigSchema = z
   .strictObject({
     /** Raised when the features or the network change so that older weights no longer mean the same. */
@@ -16,6 +21,10 @@ export const forecasterConfigSchema = z
     lags: z.literal([0, 2, 3]).optional(),
     dModel: size,
     layers: z.int().min(1).max(64),
+    /** What mixes the tokens in each layer; all Mamba-2 when absent. */
+    mixers: z.array(z.enum(MIXERS)).optional(),
+    /** Tokens that attention sees, the token itself included. */
+    window: z.int().min(1).max(4096).default(128),
     /** Inner channels of the mixer for each model channel. */
     expand: z.int().min(1).max(8),
     headDim: size,
@@ -37,7 +46,15 @@ export const forecasterConfigSchema = z
     path: ['headDim'],
     message: 'must divide dModel · expand',
   })
-  .transform((c) => ({ ...c, lags: c.lags ?? (c.version === 1 ? (2 as const) : (3 as const)) }));
+  .refine((c) => c.mixers === undefined || c.mixers.length === c.layers, {
+    path: ['mixers'],
+    message: 'must name one mixer a layer',
+  })
+  .transform((c) => ({
+    ...c,
+    lags: c.lags ?? (c.version === 1 ? (2 as const) : (3 as const)),
+    mixers: c.mixers ?? new Array<MixerKind>(c.layers).fill('mamba2'),
+  }));
 
 export type ForecasterConfig = z.infer<typeof forecasterConfigSchema>;
 

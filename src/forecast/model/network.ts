@@ -2,7 +2,7 @@
  * The forecaster's network: tokens of `features.ts` in, the head of the `quantileMixture` kernel out.
  *
  *   u = W₂·silu(W₁·f + b₁) + b₂ + W₃·f + embedding[frequency]
- *   u ← u + mamba2(rmsNorm(u));  u ← u + swiglu(rmsNorm(u))        × layers
+ *   u ← u + mixer(rmsNorm(u));  u ← u + swiglu(rmsNorm(u))        × layers
  *   raw = W₅·silu(W₄·rmsNorm(u) + b₄) + b₅
  *
  * Token t's output forecasts the patch after it from everything up to t, so any prefix of a sequence is a forecast and a
@@ -11,7 +11,6 @@
 import type { Graph } from '../../engine/graph.js';
 import { ResidualBlock, Stack } from '../../engine/layers/block.js';
 import type { ScanOptions, SequenceLayer, StateSpec } from '../../engine/layers/layer.js';
-import { type Mamba2Config, Mamba2Mixer, mamba2Parameters } from '../../engine/layers/mamba2.js';
 import { Swiglu, swigluParameters } from '../../engine/layers/mlp.js';
 import {
   bias,
@@ -27,25 +26,17 @@ import type { Tensor } from '../../engine/tensor.js';
 import { normalQuantile } from '../quantiles.js';
 import { derived, type ForecasterConfig } from './config.js';
 import { FREQUENCY_CLASSES } from './frequency.js';
+import { mixerFactory, OUT_SCALE } from './mixers.js';
 
 /** Initial standard deviation of a quantile's offset, in units of U. */
 const INITIAL_SPREAD = 0.7;
-/** Shrinks what each block adds to the residual stream at first. */
-const OUT_SCALE = 0.2;
-
-function mixerConfig(config: ForecasterConfig): Mamba2Config {
-  const { dInner, nHeads } = derived(config);
-  const { dModel, dState, convWidth, normEps } = config;
-  return { dModel, dInner, nHeads, dState, nGroups: 1, convWidth, normEps, outScale: OUT_SCALE };
-}
-
 /** All parameters of the network with their initial values. */
 export function forecasterParameters(config: ForecasterConfig): ParameterSpec[] {
   const { dModel, hidden, patch, levels, layers, ff } = config;
   const { inputs, outputs } = derived(config);
   const blocks = Array.from({ length: layers }, (_, i) => [
     constant(`layers.${i}.mixer_norm.weight`, [dModel], 1),
-    ...prefixed(`layers.${i}.mixer`, mamba2Parameters(mixerConfig(config)).map(timescales)),
+    ...prefixed(`layers.${i}.mixer`, mixerFactory(config.mixers[i]!, config).parameters),
     constant(`layers.${i}.mlp_norm.weight`, [dModel], 1),
     ...prefixed(`layers.${i}.mlp`, swigluParameters({ dModel, dHidden: ff, outScale: OUT_SCALE })),
   ]).flat();
@@ -74,20 +65,6 @@ export function forecasterParameters(config: ForecasterConfig): ParameterSpec[] 
   ];
 }
 
-/**
- * Time scales in tokens instead of in the samples that the layers' defaults are made for: step sizes log-spaced from
- * .01 to .5 and decay rates evenly from 8 down to .5, so that heads remember from about four tokens to about twelve.
- */
-function timescales(spec: ParameterSpec): ParameterSpec {
-  const spaced = (value: (share: number) => number) => () =>
-    Float32Array.from({ length: spec.shape[0]! }, (_, i) => value(spec.shape[0]! > 1 ? i / (spec.shape[0]! - 1) : 0.5));
-  if (spec.name === 'dt_bias') {
-    return { ...spec, init: spaced((share) => Math.log(Math.expm1(0.01 * 50 ** share))) };
-  }
-  if (spec.name === 'A_log') return { ...spec, init: spaced((share) => Math.log(8 - 7.5 * share)) };
-  return spec;
-}
-
 export interface NetworkInput {
   /** [batch, length, featureCount] */
   features: Tensor;
@@ -107,8 +84,9 @@ export class ForecasterNetwork {
     this.encoder = new Stack(
       Array.from({ length: layers }, (_, i) => {
         const w = within(weights, `layers.${i}`);
+        const mixer = mixerFactory(config.mixers[i]!, config).make(within(w, 'mixer'));
         return [
-          new ResidualBlock(new Mamba2Mixer(mixerConfig(config), within(w, 'mixer')), w, normEps, 'mixer_norm.weight'),
+          new ResidualBlock(mixer, w, normEps, 'mixer_norm.weight'),
           new ResidualBlock(new Swiglu({ dModel, dHidden: ff }, within(w, 'mlp')), w, normEps, 'mlp_norm.weight'),
         ];
       }).flat(),

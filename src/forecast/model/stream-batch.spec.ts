@@ -3,7 +3,7 @@ import { onEveryBackend } from '../../../test/conformance/backends.js';
 import { Random } from '../../engine/random.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import { halfToNumber, numberToHalf } from '../../engine/weights/half.js';
-import { forecasterConfigSchema } from './config.js';
+import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
 import { NeuralForecaster } from './forecaster.js';
 import { ForecasterModel } from './model.js';
 import { forecasterParameters } from './network.js';
@@ -26,9 +26,9 @@ const config = forecasterConfigSchema.parse({
 const LEVELS = [0.05, 0.1, 0.5, 0.9];
 
 /** Weights large enough that every input matters. */
-function weights(seed: number): Float32Array {
-  const random = new Random(seed);
-  return new ParameterLayout(forecasterParameters(config)).initial(random).map((v) => v + 0.15 * random.normal());
+function weights(of: ForecasterConfig): Float32Array {
+  const random = new Random(1);
+  return new ParameterLayout(forecasterParameters(of)).initial(random).map((v) => v + 0.15 * random.normal());
 }
 
 interface Series {
@@ -68,7 +68,7 @@ onEveryBackend('StreamBatch', (backend) => {
   let stream: StreamBatch;
   let whole: NeuralForecaster;
   beforeAll(() => {
-    model = new ForecasterModel(backend, config, weights(1), 'test', 'abc');
+    model = new ForecasterModel(backend, config, weights(config), 'test', 'abc');
     stream = new StreamBatch(model);
     whole = new NeuralForecaster(model, { context: Number.POSITIVE_INFINITY, align: 'start' });
   });
@@ -84,8 +84,9 @@ onEveryBackend('StreamBatch', (backend) => {
     asked: readonly { series: Series; length: number }[],
     horizon: number,
     tolerance = 1e-4,
+    forecaster = whole,
   ): Promise<void> {
-    const expected = await whole.forecast(
+    const expected = await forecaster.forecast(
       asked.map(({ series: { values, season, frequency }, length }) => ({
         history: values.subarray(0, length),
         horizon,
@@ -144,6 +145,34 @@ onEveryBackend('StreamBatch', (backend) => {
     scanned.forEach((state, i) => {
       expect(state.features.serialise()).toEqual(states[i]!.features.serialise());
     });
+  });
+
+  it('does so with every mixer', async () => {
+    const mixed = forecasterConfigSchema.parse({
+      ...config,
+      lags: 2,
+      layers: 4,
+      mixers: ['mamba1', 'gru', 'attention', 'mamba2'],
+      window: 5,
+    });
+    const other = new ForecasterModel(backend, mixed, weights(mixed), 'mixed', 'abc');
+    const live = new StreamBatch(other);
+    const batch = new NeuralForecaster(other, { context: Number.POSITIVE_INFINITY, align: 'start' });
+    const all = Array.from({ length: 5 }, (_, i) => series(90, 40 + i));
+    const states = all.map((one) => live.newState(one));
+    const random = new Random(5);
+    const left = all.map(({ values }) => pieces(values, random, 20));
+    while (left.some((list) => list.length > 0)) {
+      await live.advance(
+        left.flatMap((list, i) => (list.length > 0 ? [{ state: states[i]!, values: list.shift()! }] : [])),
+      );
+    }
+    const asked = all.map((one) => ({ series: one, length: 90 }));
+    await expectBatch(await live.forecast(states, 20, LEVELS), asked, 20, 1e-4, batch);
+    const restored = states.map((state) => stateFromBytes(other, stateToBytes(state)));
+    await expectBatch(await live.forecast(restored, 3, LEVELS), asked, 3, 1e-4, batch);
+    await live.close();
+    await batch.close();
   });
 
   it('scans a history longer than a batch piece by piece', async () => {

@@ -12,6 +12,7 @@ import {
 } from '../../../src/engine/layers/layer.js';
 import { type Mamba1Config, Mamba1Mixer, mamba1Parameters } from '../../../src/engine/layers/mamba1.js';
 import { type Mamba2Config, Mamba2Mixer, mamba2Parameters } from '../../../src/engine/layers/mamba2.js';
+import { MinGru, minGruParameters } from '../../../src/engine/layers/min-gru.js';
 import { Swiglu, swigluParameters } from '../../../src/engine/layers/mlp.js';
 import { constant, type ParameterSpec, prefixed, type Weights, within } from '../../../src/engine/layers/parameters.js';
 import { type Parameters, uploadParameters } from '../../../src/engine/models/language-model-weights.js';
@@ -45,6 +46,7 @@ export const timeInvariant: Mamba1Config = {
 };
 
 const attention = { dModel: 6, nHeads: 4, kvHeads: 2, headDim: 3, window: 7 };
+const gru = { dModel: 6, dInner: 10 };
 const swiglu = { dModel: 6, dHidden: 5 };
 
 function stack(): LayerCase {
@@ -70,6 +72,10 @@ function attentionCase(): LayerCase {
   return { name: 'window attention', dModel: 6, specs, make: (weights) => new WindowAttention(attention, weights) };
 }
 
+function gruCase(): LayerCase {
+  return { name: 'minimal GRU', dModel: 6, specs: minGruParameters(gru), make: (weights) => new MinGru(gru, weights) };
+}
+
 function swigluCase(): LayerCase {
   return { name: 'swiglu', dModel: 6, specs: swigluParameters(swiglu), make: (weights) => new Swiglu(swiglu, weights) };
 }
@@ -88,6 +94,7 @@ export const layerCases: LayerCase[] = [
   }),
   mamba2('mamba-2, zero-order hold', { discretisation: 'zoh', convBias: false }),
   attentionCase(),
+  gruCase(),
   swigluCase(),
   stack(),
 ];
