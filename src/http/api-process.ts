@@ -19,7 +19,7 @@ import { isLoopback } from './auth/authenticate.js';
 import type { ApiContext } from './context.js';
 import { OpenApiHolder } from './docs.controller.js';
 import { openApiDocument } from './openapi.js';
-import { CONTROLLERS, DIALECTS, isOpenPath, takesBytes, takesTail } from './routes.js';
+import { bodyOf, CONTROLLERS, DIALECTS, isOpenPath, takesBytes, takesTail } from './routes.js';
 import { Usage } from './usage.js';
 
 /** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
@@ -81,6 +81,7 @@ export class ApiProcess {
         open: isOpenPath,
         takesBytes,
         takesTail,
+        bodyOf,
         metrics,
         providers: [
           { provide: OpenApiHolder, useValue: holder },

@@ -30,7 +30,12 @@ export interface AppParts {
   takesBytes: (path: string) => boolean;
   /** Whether a path takes bytes behind its JSON (Inference-Header-Content-Length). */
   takesTail: (path: string) => boolean;
+  /** Bodies that are what the path says, whatever their headers say. */
+  bodyOf: (path: string) => BodyForm | undefined;
 }
+
+/** `bytes`: decompressed, not parsed. `raw`: as they came. `stream`: read by the handler, for as long as the client sends. */
+export type BodyForm = 'bytes' | 'raw' | 'stream';
 
 /** Longest that a client may take to send its headers, and its body. */
 const HEADERS_MS = 20_000;
@@ -43,7 +48,8 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
     genReqId: (request: IncomingMessage) => requestId(request.headers['x-request-id']),
     bodyLimit: api.config.limits.bodyBytes,
     routerOptions: { maxParamLength: 1024 },
-    requestTimeout: REQUEST_MS,
+    // Bodies that are streams have no end that could be late; the others are timed by a hook.
+    requestTimeout: 0,
     forceCloseConnections: 'idle',
     // A path that the router cannot read never reaches a hook.
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
@@ -70,15 +76,17 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
   const threads = new BodyThreads();
   server.addHook('onClose', () => threads.close());
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser('*', (request: FastifyRequest, payload: NodeJS.ReadableStream) =>
-    readBody(
-      request.headers,
-      payload as never,
-      bodyLimit(request, api),
-      threads,
-      parts.takesTail(request.url.split('?', 1)[0]!),
-    ),
-  );
+  server.addContentTypeParser('*', async (request: FastifyRequest, payload: NodeJS.ReadableStream) => {
+    const path = pathOf(request);
+    const form = parts.bodyOf(path);
+    if (form === 'stream') return payload;
+    const headers = {
+      ...request.headers,
+      ...(form ? { 'content-type': 'application/octet-stream' } : {}),
+      ...(form === 'raw' ? { 'content-encoding': undefined } : {}),
+    };
+    return readBody(headers, payload as never, bodyLimit(request, api), threads, parts.takesTail(path));
+  });
   // Fastify would take a body with GET and DELETE for JSON by default; these routes have none.
   const authenticator = new Authenticator(api.keys, new RateLimiter(api.database), api.config);
   server.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
@@ -86,17 +94,19 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
     reply.header('x-content-type-options', 'nosniff');
     reply.header('cache-control', 'no-store');
     parts.metrics.begin(request);
-    if (parts.open(request.url.split('?', 1)[0]!)) return;
+    if (parts.bodyOf(pathOf(request)) !== 'stream') endLateBody(request);
+    if (parts.open(pathOf(request))) return;
     const caller = await authenticator.authenticate(request);
     rememberCaller(request, caller);
     api.usage.add(caller.owner);
   });
   server.addHook('preValidation', async (request: FastifyRequest) => {
-    if (Buffer.isBuffer(request.body) && !parts.takesBytes(request.url.split('?', 1)[0]!)) throw notJson();
+    const path = pathOf(request);
+    if (Buffer.isBuffer(request.body) && !parts.takesBytes(path) && !parts.bodyOf(path)) throw notJson();
   });
   server.addHook('onResponse', async (request: FastifyRequest, reply: FastifyReply) => {
     const ms = parts.metrics.end(request, reply);
-    const path = request.url.split('?', 1)[0];
+    const path = pathOf(request);
     const owner = callerFrom(request)?.key?.prefix;
     api.log.info(
       {
@@ -112,6 +122,17 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
   });
   await app.init();
   return app;
+}
+
+const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0]!;
+
+/** Hangs up on a client that takes too long to send its request. */
+function endLateBody({ raw }: FastifyRequest): void {
+  const timer = setTimeout(() => {
+    if (!raw.complete) raw.destroy();
+  }, REQUEST_MS);
+  timer.unref();
+  raw.once('close', () => clearTimeout(timer));
 }
 
 function bodyLimit(request: FastifyRequest, { config }: ApiContext): number {

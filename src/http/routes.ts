@@ -7,11 +7,15 @@ import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
 import { BacktestsController } from '../forecast/rest/backtests.controller.js';
 import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
 import { JobsController } from '../jobs/rest/jobs.controller.js';
+import { INFLUX1_DIALECT, INFLUX2_DIALECT } from '../live/doors/influx/dialect.js';
+import { InfluxController } from '../live/doors/influx/influx.controller.js';
+import { RemoteWriteController } from '../live/doors/prometheus/remote-write.controller.js';
 import { HealthController } from '../platform/rest/health.controller.js';
 import { KeysController } from '../platform/rest/keys.controller.js';
 import { MetricsController } from '../platform/rest/metrics.controller.js';
 import { ModelsController } from '../platform/rest/models.controller.js';
 import { PointsController, SeriesController } from '../store/rest/series.controller.js';
+import type { BodyForm } from './app.js';
 import type { ErrorDialect } from './dialect.js';
 import { DocsController } from './docs.controller.js';
 
@@ -25,6 +29,8 @@ export const CONTROLLERS: Type[] = [
   JobsController,
   NixtlaController,
   KserveController,
+  InfluxController,
+  RemoteWriteController,
   ModelsController,
   KeysController,
   HealthController,
@@ -33,7 +39,7 @@ export const CONTROLLERS: Type[] = [
 ];
 
 /** Protocols whose errors look different from ours. */
-export const DIALECTS: ErrorDialect[] = [NIXTLA_DIALECT, KSERVE_DIALECT];
+export const DIALECTS: ErrorDialect[] = [NIXTLA_DIALECT, KSERVE_DIALECT, INFLUX2_DIALECT, INFLUX1_DIALECT];
 
 /** Paths that are answered without a key: what load balancers, Prometheus and readers of the documentation ask for. */
 export function isOpenPath(path: string): boolean {
@@ -48,4 +54,10 @@ export function takesBytes(path: string): boolean {
 /** Paths that take bytes behind their JSON: the binary tensors of KServe. */
 export function takesTail(path: string): boolean {
   return /^\/v2\/models\/[^/]+(\/versions\/1)?\/infer$/.test(path);
+}
+
+/** Paths whose protocol fixes what the body is. */
+export function bodyOf(path: string): BodyForm | undefined {
+  if (path === '/api/v2/write' || path === '/write' || path === '/query') return 'bytes';
+  return path === '/api/v1/write' ? 'raw' : undefined;
 }

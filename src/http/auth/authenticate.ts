@@ -40,11 +40,18 @@ export class Authenticator {
   }
 }
 
-/** The token of the Authorization header, or of X-Api-Key. Never from the query: addresses end up in logs. */
+/**
+ * The token of the Authorization header, as bearer, as InfluxDB's `Token`, or as the password of Basic; or of X-Api-Key.
+ * Never from the query: addresses end up in logs.
+ */
 function bearerOf(request: FastifyRequest): string | undefined {
-  const match = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.authorization ?? '');
+  const [, scheme, token] = /^(Bearer|Token|Basic)\s+(\S+)\s*$/i.exec(request.headers.authorization ?? '') ?? [];
+  if (scheme?.toLowerCase() === 'basic') {
+    const pair = Buffer.from(token!, 'base64').toString('utf8');
+    return pair.slice(pair.indexOf(':') + 1);
+  }
   const header = request.headers['x-api-key'];
-  return match?.[1] ?? (typeof header === 'string' ? header : undefined);
+  return token ?? (typeof header === 'string' ? header : undefined);
 }
 
 function refuseStrangers(request: FastifyRequest): void {
