@@ -1,6 +1,8 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { type ListeningTraining, readListeningTraining } from '../audio/training/config.js';
+import type { ListeningRunOptions } from '../audio/training/run.js';
 import {
   type CheckpointContent,
   latestCheckpoint,
@@ -20,13 +22,14 @@ import { type Command, integerOption, parseCommandLine } from './command.js';
 
 const help = `usage: adder train CONFIG [options]
 
-Trains a forecaster as the JSON file CONFIG says (see configs/) and writes
+Trains a forecaster or a model that listens as the JSON file CONFIG says (see configs/) and writes
   OUT/model/            config.json and model.safetensors: what adder forecast --model takes
   OUT/checkpoints/      the last two checkpoints, from which a run continues bit for bit
   OUT/log.jsonl         a line for every report and validation
   OUT/loss.svg          the losses as a picture
 
-  --data DIR            folder with train/*.ndjson.gz, or with the files themselves (from CONFIG)
+  --data DIR            folder with train/*.ndjson.gz, or with the files themselves; for models that listen, with
+                        train, dev and noise packs and swb_turns (from CONFIG)
   --out DIR             where to write (the resumed run's folder, or .data/training/NAME)
   --resume DIR          continue from a run's folder or from one checkpoint
   --steps N             optimiser steps of the whole run, instead of CONFIG's
@@ -67,9 +70,15 @@ async function train(args: string[]): Promise<number> {
   const budgetSeconds = integerOption(text('budget'), '--budget', ...SECONDS);
   const maxSeconds = integerOption(text('max-seconds'), '--max-seconds', ...SECONDS);
   const workers = integerOption(text('workers'), '--workers', 0, 1024) ?? Math.max(1, availableParallelism() - 2);
+  const from = text('resume');
+  const listening = readListeningTraining(file);
+  if (listening) {
+    if (steps !== undefined) listening.schedule.steps = steps;
+    const options = { resume: from, backend: text('backend'), workers, budgetSeconds, maxSeconds };
+    return trainListening(listening, text('data') ?? listening.data, text('out'), options);
+  }
   const config = readTrainingConfig(file);
   if (steps !== undefined) config.schedule.steps = steps;
-  const from = text('resume');
   const resume = readResume(from);
   const resumesRun = from !== undefined && existsSync(join(from, 'checkpoints'));
   const out = text('out') ?? (resumesRun ? from : join('.data', 'training', config.name));
@@ -151,6 +160,29 @@ async function train(args: string[]): Promise<number> {
   }
 }
 
+/** Models that listen have a trainer of their own; options mean the same. */
+async function trainListening(
+  config: ListeningTraining,
+  data: string | undefined,
+  out: string | undefined,
+  options: Omit<ListeningRunOptions, 'data' | 'out' | 'stop' | 'say'>,
+): Promise<number> {
+  const { runListeningTraining } = await import('../audio/training/run.js');
+  const signals = new Signals();
+  try {
+    await runListeningTraining(config, {
+      ...options,
+      data: dataFolder(data),
+      out: out ?? options.resume ?? join('.data', 'training', config.name),
+      stop: () => signals.asked,
+      say,
+    });
+    return 0;
+  } finally {
+    signals.forget();
+  }
+}
+
 function save(out: string, content: CheckpointContent<RunState>): void {
   const folder = join(out, 'checkpoints');
   writeCheckpoint(join(folder, `step-${content.run.step}`), content);
@@ -169,13 +201,13 @@ function readResume(folder: string | undefined): CheckpointContent<RunState> | u
   });
 }
 
-function readData(folder: TrainingConfig['data'], exclude: readonly string[]): Corpus {
+function dataFolder(folder: string | undefined): string {
   if (folder === undefined) {
     throw new AdderError({
       code: 'NO_DATA',
       message: 'no training data is named',
       where: { field: '--data' },
-      fix: 'use --data DIR, a folder with train/*.ndjson.gz',
+      fix: 'use --data DIR',
     });
   }
   if (!existsSync(folder)) {
@@ -186,6 +218,11 @@ function readData(folder: TrainingConfig['data'], exclude: readonly string[]): C
       fix: 'check the path',
     });
   }
+  return folder;
+}
+
+function readData(given: TrainingConfig['data'], exclude: readonly string[]): Corpus {
+  const folder = dataFolder(given);
   const inside = join(folder, 'train');
   return readCorpus(existsSync(inside) ? inside : folder, exclude);
 }
