@@ -14,6 +14,7 @@ import { callerFrom, rememberCaller } from './auth/caller.js';
 import { RateLimiter } from './auth/rate-limit.js';
 import { BodyThreads } from './body/body-threads.js';
 import { readBody } from './body/read-body.js';
+import { answerClientError } from './client-error.js';
 import { API, type ApiContext } from './context.js';
 import type { ErrorDialect } from './dialect.js';
 import { ProblemFilter } from './problem-filter.js';
@@ -51,6 +52,7 @@ export async function createApp(api: ApiContext, parts: AppParts): Promise<NestF
     // Bodies that are streams have no end that could be late; the others are timed by a hook.
     requestTimeout: 0,
     forceCloseConnections: 'idle',
+    clientErrorHandler: answerClientError,
     // A path that the router cannot read never reaches a hook.
     frameworkErrors: (error: Error, request: FastifyRequest, reply: FastifyReply) => {
       reply.header('x-request-id', request.id);

@@ -57,3 +57,8 @@ export const PATHS: Record<string, Record<string, string>> = {
   '/v2/models/{model}/versions/1/infer': { model: 'theta' },
   '/v1/models/{name}': { name: 'theta' },
 };
+
+/** Queries without which an operation does nothing. */
+export const QUERIES: Record<string, string> = {
+  'DELETE /v1/series/{id}/points': '?from=1970-01-01&to=1970-01-03',
+};
