@@ -20,6 +20,24 @@ export interface ForecastResult {
   mean?: Float64Array;
 }
 
+/** Forecasts of one history as they stood at several of its values. */
+export interface RollRequest {
+  /** As in a ForecastRequest. Each forecast sees all of it up to its origin, so the caller cuts what is too long ago. */
+  history: Float64Array;
+  season: number;
+  frequency: string | undefined;
+  quantiles: number[];
+  /** Steps ahead of each origin. */
+  horizon: number;
+  /** Values that each forecast has seen, ascending, from 1 to the length of the history. */
+  origins: number[];
+}
+
+export interface RollResult {
+  /** For each level [origins · horizon], the first origin's steps first; NaN for origins before the first observation. */
+  quantiles: Float64Array[];
+}
+
 /** Everything that forecasts, neural or statistical, speaks this. */
 export interface Forecaster {
   /** Stable name, printed with every forecast. */

@@ -42,8 +42,8 @@ export class NeuralForecaster implements Forecaster {
   readonly id: string;
   private readonly runner: Runner;
   private readonly state: FeatureState;
-  private readonly context: number;
-  private readonly flip: boolean;
+  readonly context: number;
+  readonly flip: boolean;
   private readonly align: 'end' | 'start';
   private readonly batchTokens: number;
   /** Plans share their buffers between calls, so calls take turns. */

@@ -1,9 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { BatchQueue, type Waiting } from './batch-queue.js';
+import { BatchQueue, PATIENT, type Waiting } from './batch-queue.js';
 
 const item = (name: string, fields: Partial<Waiting> = {}): Waiting & { name: string } => ({
   name,
   model: 'm',
+  kind: 'forecast',
+  weight: 1,
   request: { history: Float64Array.of(1), horizon: 1, season: 1, frequency: undefined, quantiles: [0.5] },
   priority: 10,
   since: 0,
@@ -40,6 +42,22 @@ describe('the batch queue', () => {
     expect(names(queue.take(2))).toBe('a1 a2');
     expect(names(queue.take(9))).toBe('b1 b2');
     expect(names(queue.take(9))).toBe('a3');
+  });
+
+  it('never mixes kinds, nor what somebody waits for with what nobody does, and bounds the weight of a batch', () => {
+    const queue = new BatchQueue();
+    queue.push(item('f1'));
+    queue.push(item('r1', { kind: 'roll' }));
+    queue.push(item('p1', { priority: PATIENT, weight: 5 }));
+    queue.push(item('p2', { priority: PATIENT, weight: 4 }));
+    queue.push(item('p3', { priority: PATIENT, weight: 3 }));
+    queue.push(item('p4', { priority: PATIENT, weight: 30 }));
+    expect(names(queue.take(9))).toBe('f1');
+    expect(names(queue.take(9))).toBe('r1');
+    expect(names(queue.take(8))).toBe('p1 p3');
+    expect(names(queue.take(8))).toBe('p2');
+    // One that is heavier than any batch is one.
+    expect(names(queue.take(8))).toBe('p4');
   });
 
   it('tries what was in two deaths alone, and what comes back first', () => {

@@ -1,9 +1,12 @@
-import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
+import type { WorkKind, Works } from './protocol.js';
 
 /** One request that waits for a place in a batch. */
 export interface Waiting {
   model: string;
-  request: ForecastRequest;
+  kind: WorkKind;
+  request: Works[WorkKind]['request'];
+  /** Work in it; 1 is a forecast of a usual history. */
+  weight: number;
   /** 1 is the most urgent. */
   priority: number;
   /** `performance.now()` at its arrival. */
@@ -12,12 +15,17 @@ export interface Waiting {
   deadline: number;
   /** Inference processes that died of, or beside, this request. */
   crashes: number;
-  resolve(result: ForecastResult): void;
+  resolve(result: never): void;
   reject(error: unknown): void;
 }
 
+/** From this priority on nobody waits for the answer: such requests never hold up others for long. */
+export const PATIENT = 20;
+
+export const isPatient = ({ priority }: { priority: number }) => priority >= PATIENT;
+
 /**
- * Requests in the order of their urgency, and of their arrival within it. A batch holds one model's requests only. A
+ * Requests in the order of their urgency, and of their arrival within it. A batch holds requests of one model and one kind only. A
  * request that was twice in a batch whose process died is tried alone, so that it cannot take others with it again.
  */
 export class BatchQueue {
@@ -52,19 +60,27 @@ export class BatchQueue {
     return this.levels.find(({ items }) => items.length > 0)?.items[0];
   }
 
-  /** Takes the next batch: the first request and those of the same model that follow it, at most `size`. */
+  /**
+   * Takes the next batch: the first request and those of its model and kind that follow it, of a weight of at most `size`
+   * together. Requests that are not urgent fill it up only if the first one is not urgent either.
+   */
   take(size: number): Waiting[] {
     const first = this.next();
     if (!first) return [];
-    const limit = first.crashes > 1 ? 1 : size;
     const batch: Waiting[] = [];
+    let weight = 0;
     for (const level of this.levels) {
-      if (batch.length >= limit) break;
+      if (weight >= size) break;
+      if (isPatient(level) !== isPatient(first)) continue;
       const rest: Waiting[] = [];
       for (const item of level.items) {
-        const fits = item.model === first.model && (item.crashes <= 1 || item === first);
-        if (batch.length < limit && fits) batch.push(item);
-        else rest.push(item);
+        const alike = item.model === first.model && item.kind === first.kind;
+        const fits =
+          item === first || (alike && item.crashes <= 1 && first.crashes <= 1 && weight + item.weight <= size);
+        if (fits) {
+          batch.push(item);
+          weight += item.weight;
+        } else rest.push(item);
       }
       level.items = rest;
     }

@@ -1,11 +1,11 @@
-import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
+import type { ForecastRequest, ForecastResult, RollRequest, RollResult } from '../../forecast/forecaster.js';
 import type { ForecastEngine } from '../../forecast/rest/forecast-engine.js';
 import type { Config } from '../../platform/config.js';
 import { AdderError } from '../../platform/errors.js';
 import { siblingModule } from '../../platform/sibling-module.js';
-import { BatchQueue, type Waiting } from './batch-queue.js';
+import { BatchQueue, isPatient, type Waiting } from './batch-queue.js';
 import { InferenceProcess, ProcessEnded } from './inference-process.js';
-import type { ModelInfo, Reply, SentError } from './protocol.js';
+import type { AdvanceRequest, AdvanceResult, ModelInfo, Reply, SentError, WorkKind, Works } from './protocol.js';
 
 export interface InferenceOptions {
   config: Pick<Config, 'model' | 'backend' | 'inference'>;
@@ -55,6 +55,9 @@ const PING_EVERY_MS = 10_000;
 const PING_TIMEOUT_MS = 30_000;
 const CLOSE_MS = 5000;
 
+/** Time that a portion of patient work shall take, seconds. */
+const PORTION_S = 0.3;
+
 /** Models whose last run is remembered. */
 const MAX_RAN = 256;
 
@@ -76,7 +79,7 @@ export class InferenceClient implements ForecastEngine {
   private startAt = 0;
   private closed = false;
   private lastEnd = '';
-  /** Requests a second, smoothed. */
+  /** Weight computed in a second, smoothed. */
   private rate = 0;
   /** What ran each model last; as many as the process holds, and a few that it held. */
   private readonly ran = new Map<string, ModelInfo>();
@@ -102,12 +105,12 @@ export class InferenceClient implements ForecastEngine {
    * reason of `signal`.
    */
   async forecast(requests: ForecastRequest[], call: ForecastCall = {}): Promise<ForecastResult[]> {
-    return this.together(requests, call, (results) => Promise.all(results));
+    return this.together('forecast', requests, call, (results) => Promise.all(results));
   }
 
   /** As `forecast`, but a request that fails does so alone. Throws `OVERLOADED`, and when all of them fail. */
   forecastEach(requests: ForecastRequest[], call: ForecastCall = {}): Promise<PromiseSettledResult<ForecastResult>[]> {
-    return this.together(requests, call, async (results) => {
+    return this.together('forecast', requests, call, async (results) => {
       const settled = await Promise.allSettled(results);
       call.signal?.throwIfAborted();
       const first = settled[0];
@@ -116,10 +119,21 @@ export class InferenceClient implements ForecastEngine {
     });
   }
 
-  private async together<T>(
-    requests: ForecastRequest[],
+  /** Forecasts from many origins of each history, of a model whose `describe` has a `rollStep`. Throws as `forecast` does. */
+  roll(requests: RollRequest[], call: ForecastCall = {}): Promise<RollResult[]> {
+    return this.together('roll', requests, call, (results) => Promise.all(results));
+  }
+
+  /** Recurrent states after new values, of a model whose `describe` has a `rollStep`. Throws as `forecast` does. */
+  advance(requests: AdvanceRequest[], call: ForecastCall = {}): Promise<AdvanceResult[]> {
+    return this.together('advance', requests, call, (results) => Promise.all(results));
+  }
+
+  private async together<K extends WorkKind, T>(
+    kind: K,
+    requests: Works[K]['request'][],
     call: ForecastCall,
-    wait: (results: Promise<ForecastResult>[]) => Promise<T>,
+    wait: (results: Promise<Works[K]['result']>[]) => Promise<T>,
   ): Promise<T> {
     call.signal?.throwIfAborted();
     if (this.closed) throw lost('the service is stopping');
@@ -132,10 +146,12 @@ export class InferenceClient implements ForecastEngine {
     const since = performance.now();
     const results = requests.map(
       (request) =>
-        new Promise<ForecastResult>((resolve, reject) => {
+        new Promise<Works[K]['result']>((resolve, reject) => {
           const item: Waiting = {
             model: call.model ?? this.options.config.model,
+            kind,
             request,
+            weight: weightOf(kind, request),
             priority: call.priority ?? 10,
             since,
             deadline: call.deadline?.getTime() ?? Number.POSITIVE_INFINITY,
@@ -230,24 +246,26 @@ export class InferenceClient implements ForecastEngine {
     const first = this.queue.next();
     if (!first) return;
     const { batchSize, batchDelayMs } = this.options.config.inference;
+    // What nobody waits for is taken in small portions, because whoever comes meanwhile waits for the whole portion.
+    const size = isPatient(first) ? Math.min(batchSize, Math.max(8, this.rate * PORTION_S)) : batchSize;
     const full = this.queue.size >= batchSize || first.crashes > 0;
     const wait = Math.max(full ? 0 : first.since + batchDelayMs - performance.now(), this.startAt - performance.now());
     if (wait > 0) this.timer = setTimeout(() => this.pump(), wait);
-    else void this.compute(this.queue.take(batchSize));
+    else void this.compute(this.queue.take(size));
   }
 
   private async compute(batch: Waiting[]): Promise<void> {
     this.computing = batch;
-    const { model } = batch[0]!;
+    const { model, kind } = batch[0]!;
     const begin = performance.now();
     try {
       const requests = batch.map(({ request }) => request);
       const { timeoutMs } = this.options.config.inference;
-      const reply = await this.open().ask({ kind: 'forecast', model, requests }, timeoutMs);
+      const reply = await this.open().ask({ kind, model, requests }, timeoutMs);
       const computeMs = performance.now() - begin;
       this.futile = 0;
       this.settle(batch, reply);
-      const now = (batch.length / computeMs) * 1000;
+      const now = (batch.reduce((sum, { weight }) => sum + weight, 0) / computeMs) * 1000;
       this.rate = this.rate === 0 ? now : 0.8 * this.rate + 0.2 * now;
       this.options.onBatch?.({ model, size: batch.length, waitMs: begin - batch[0]!.since, computeMs });
     } catch (error) {
@@ -259,12 +277,12 @@ export class InferenceClient implements ForecastEngine {
   }
 
   private settle(batch: readonly Waiting[], reply: Reply): void {
-    if (reply.kind === 'forecast' && reply.answers.length === batch.length) {
+    if ('answers' in reply && reply.kind === batch[0]!.kind && reply.answers.length === batch.length) {
       if (this.ran.size >= MAX_RAN) this.ran.clear();
       this.ran.set(batch[0]!.model, reply.info);
       batch.forEach((item, i) => {
         const answer = reply.answers[i]!;
-        if ('result' in answer) item.resolve(answer.result);
+        if ('result' in answer) item.resolve(answer.result as never);
         else item.reject(received(answer.error));
       });
       return;
@@ -345,6 +363,13 @@ export class InferenceClient implements ForecastEngine {
   get lastFailure(): string {
     return this.lastEnd;
   }
+}
+
+/** Work in a request: 1 for each thousand values that a scan reads. */
+function weightOf(kind: WorkKind, request: Works[WorkKind]['request']): number {
+  const length = 'history' in request ? request.history.length : request.values.length;
+  // One scan is what origins whole steps apart share; callers put no others into one request.
+  return kind === 'forecast' ? 1 : Math.max(1, length / 1024);
 }
 
 const received = ({ code, message, where, fix }: SentError) =>

@@ -1,9 +1,36 @@
-import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
+import type { ForecastRequest, ForecastResult, RollRequest, RollResult } from '../../forecast/forecaster.js';
 import type { ErrorPlace } from '../../platform/errors.js';
+
+/** New values of a series for its recurrent state, which begins where there is none. */
+export interface AdvanceRequest {
+  state: Uint8Array | undefined;
+  season: number;
+  frequency: string | undefined;
+  values: Float64Array;
+}
+
+export interface AdvanceResult {
+  state: Uint8Array;
+  /** Of the weights that the state belongs to. */
+  digest: string;
+  /** Values since the first observation that the state has taken in. */
+  position: number;
+}
+
+/** What series are asked about, and what the answer of each is. */
+export interface Works {
+  forecast: { request: ForecastRequest; result: ForecastResult };
+  /** Of models that roll only. */
+  roll: { request: RollRequest; result: RollResult };
+  /** Of models that roll only. */
+  advance: { request: AdvanceRequest; result: AdvanceResult };
+}
+
+export type WorkKind = keyof Works;
 
 /** What the worker asks of its inference process. Arrays travel in their binary form (advanced serialization). */
 export type Ask =
-  | { id: number; kind: 'forecast'; model: string; requests: ForecastRequest[] }
+  | { id: number; kind: WorkKind; model: string; requests: Works[WorkKind]['request'][] }
   | { id: number; kind: 'describe'; model: string }
   | { id: number; kind: 'self-test'; model: string }
   | { id: number; kind: 'ping' };
@@ -17,10 +44,10 @@ export interface SentError {
 }
 
 /** One answer a request, so that a request which is at fault does not fail those that share its batch. */
-export type ForecastAnswer = { result: ForecastResult } | { error: SentError };
+export type WorkAnswer = { result: Works[WorkKind]['result'] } | { error: SentError };
 
 export type Reply =
-  | { id: number; kind: 'forecast'; answers: ForecastAnswer[]; info: ModelInfo }
+  | { id: number; kind: WorkKind; answers: WorkAnswer[]; info: ModelInfo }
   | { id: number; kind: 'describe'; info: ModelInfo }
   | { id: number; kind: 'self-test' }
   | { id: number; kind: 'ping' }
@@ -32,4 +59,6 @@ export interface ModelInfo {
   model: string;
   /** `webgpu`, `wasm`, or `javascript` for the statistical methods. */
   backend: string;
+  /** Where the model gives forecasts of many origins out of one scan: origins so far apart share one, and each looks so far ahead. */
+  rollStep?: number;
 }

@@ -4,6 +4,7 @@
  */
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ForecastRequest } from '../../../src/forecast/forecaster.js';
 import type { Ask, Reply } from '../../../src/jobs/inference/protocol.js';
 
 /** The process' title names a folder that test and process share: `dies-at-start` in it, or the mark of an earlier death. */
@@ -18,7 +19,8 @@ process.on('message', (ask: Ask) => {
   const { id } = ask;
   let reply: Reply;
   if (ask.kind === 'forecast') {
-    const horizons = ask.requests.map(({ horizon }) => horizon);
+    const requests = ask.requests as ForecastRequest[];
+    const horizons = requests.map(({ horizon }) => horizon);
     if (horizons.includes(901)) wait(60_000);
     if (horizons.includes(902)) process.kill(process.pid, 'SIGKILL');
     if (horizons.includes(903) && !existsSync(marker)) {
@@ -30,12 +32,12 @@ process.on('message', (ask: Ask) => {
       id,
       kind: 'forecast',
       info: { model: ask.model, backend: 'test' },
-      answers: ask.requests.map(({ history, quantiles }) => ({
-        result: { quantiles: quantiles.map(() => Float64Array.of(history.at(-1)!, ask.requests.length)) },
+      answers: requests.map(({ history, quantiles }) => ({
+        result: { quantiles: quantiles.map(() => Float64Array.of(history.at(-1)!, requests.length)) },
       })),
     };
   } else if (ask.kind === 'describe') reply = { id, kind: 'describe', info: { model: ask.model, backend: 'test' } };
-  else reply = { id, kind: ask.kind };
+  else reply = { id, kind: ask.kind === 'self-test' ? 'self-test' : 'ping' };
   process.send?.(reply);
 });
 process.on('disconnect', () => process.exit(0));

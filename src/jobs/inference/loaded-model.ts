@@ -1,0 +1,75 @@
+import type { Forecaster, ForecastRequest, RollRequest } from '../../forecast/forecaster.js';
+import type { NeuralForecaster } from '../../forecast/model/forecaster.js';
+import { resolveForecaster } from '../../forecast/models.js';
+import { AdderError } from '../../platform/errors.js';
+import type { AdvanceRequest, AdvanceResult, ModelInfo, WorkKind, Works } from './protocol.js';
+
+/** A model in the inference process, with all that it can be asked. */
+export interface LoadedModel {
+  readonly forecaster: Forecaster;
+  readonly info: ModelInfo;
+  /** Results in the order of the requests. Throws `CANNOT_ROLL` for what the model does not do, and the model's errors. */
+  work(kind: WorkKind, requests: Works[WorkKind]['request'][]): Promise<Works[WorkKind]['result'][]>;
+  close(): Promise<void>;
+}
+
+/** Opens a model by its name or folder, on the given backend or the best one. */
+export async function openModel(name: string, backend: string | undefined): Promise<LoadedModel> {
+  // Without a name the default falls back to a statistical method where no weights are installed.
+  const forecaster = await resolveForecaster(name === 'adder' ? undefined : name, backend ? { backend } : {});
+  return 'model' in forecaster ? openNeural(forecaster as NeuralForecaster) : openPlain(forecaster);
+}
+
+function openPlain(forecaster: Forecaster): LoadedModel {
+  return {
+    forecaster,
+    info: { model: forecaster.id, backend: 'javascript' },
+    work: async (kind, requests) => {
+      if (kind === 'forecast') return forecaster.forecast(requests as ForecastRequest[]);
+      throw new AdderError({ code: 'CANNOT_ROLL', message: `${forecaster.id} keeps no state and scans nothing` });
+    },
+    close: async () => forecaster.close?.(),
+  };
+}
+
+async function openNeural(forecaster: NeuralForecaster): Promise<LoadedModel> {
+  const { NeuralRoller } = await import('../../forecast/model/roll.js');
+  const { StreamBatch } = await import('../../forecast/model/stream-batch.js');
+  const { stateFromBytes, stateToBytes } = await import('../../forecast/model/series-state.js');
+  const { model } = forecaster;
+  const roller = new NeuralRoller(forecaster);
+  const streams = new StreamBatch(model);
+  const advance = async (requests: AdvanceRequest[]): Promise<AdvanceResult[]> => {
+    const items = requests.map(({ state, season, frequency, values }) => ({
+      state: state
+        ? stateFromBytes(model, state)
+        : streams.newState({ season, ...(frequency === undefined ? {} : { frequency }) }),
+      values,
+    }));
+    await streams.advance(items);
+    return items.map(({ state }) => ({
+      state: stateToBytes(state),
+      digest: state.digest,
+      position: state.features.position,
+    }));
+  };
+  return {
+    forecaster,
+    info: { model: forecaster.id, backend: model.backend.name, rollStep: roller.step },
+    work: async (kind, requests) => {
+      switch (kind) {
+        case 'forecast':
+          return forecaster.forecast(requests as ForecastRequest[]);
+        case 'roll':
+          return roller.roll(requests as RollRequest[]);
+        case 'advance':
+          return advance(requests as AdvanceRequest[]);
+      }
+    },
+    close: async () => {
+      await roller.close();
+      await streams.close();
+      await forecaster.close();
+    },
+  };
+}
