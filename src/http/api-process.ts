@@ -1,5 +1,6 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
+import { ModelNames } from '../forecast/model-names.js';
 import { ForecastService } from '../forecast/rest/forecast-service.js';
 import { QueueEngine } from '../jobs/forecast/queue-engine.js';
 import { JobSystem } from '../jobs/system.js';
@@ -11,6 +12,7 @@ import { AdderError } from '../platform/errors.js';
 import { HttpMetrics } from '../platform/rest/http-metrics.js';
 import { Readiness } from '../platform/rest/readiness.js';
 import { Database } from '../store/database.js';
+import { ModelStore } from '../store/models.js';
 import { PointReader } from '../store/point-reader.js';
 import { SeriesStore } from '../store/series.js';
 import { createApp } from './app.js';
@@ -65,7 +67,7 @@ export class ApiProcess {
         database,
         keys,
         engine,
-        forecasts: new ForecastService(engine),
+        forecasts: new ForecastService(engine, new ModelNames(new ModelStore(database))),
         series: new SeriesStore(database),
         reader: new PointReader(database),
         readiness: new Readiness(engine, database, log),

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { type DataOf, defineJobs, type KindOf } from './define.js';
 
-const model = z.string().min(1).max(64);
+/** As the engines know it: a name of the catalogue, or `tuned:` and what follows (forecast/model-names.ts). */
+const model = z.string().min(1).max(160);
 
 /** Asked again by whoever waits, so there is nothing to keep. */
 const asked = {

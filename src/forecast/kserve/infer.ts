@@ -101,7 +101,7 @@ export async function infer(
       throw refuse(`row ${row} has no value that is not missing`, `inputs[0].data[${row * length}]`);
     return { history: values, season: chooseSeason(values, parsed, season).season, frequency };
   });
-  const forecasts = await service.forecast(windows, { horizon, quantiles, model, signal });
+  const forecasts = await service.forecast(windows, { horizon, quantiles, owner: caller.owner, model, signal });
   const values = new Float64Array(rows * quantiles.length * horizon);
   forecasts.forEach((forecast, row) => {
     forecast.quantiles.forEach((path, level) => {

@@ -5,7 +5,6 @@ import { z } from 'zod';
 import { type Caller, From, Needs, Open } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
 import { withDeadline } from '../../http/deadline.js';
-import { requireModel } from '../../platform/rest/model-catalogue.js';
 import { INPUTS, infer, inferRequest, OUTPUTS } from './infer.js';
 
 const model = z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/, { error: 'expected the name of a model' });
@@ -42,17 +41,15 @@ export class KserveController {
 
   @Get(['models/:model', 'models/:model/versions/1'])
   @ApiOperation({ summary: 'Tensors that a model takes and gives' })
-  async metadata(@Param('model', { schema: model }) name: string) {
-    requireModel(name);
-    const { backend } = await this.api.engine.describe(name);
+  async metadata(@Param('model', { schema: model }) name: string, @From() caller: Caller) {
+    const { backend } = await this.api.forecasts.describe(caller.owner, name);
     return { name, versions: ['1'], platform: `adder_${backend}`, inputs: INPUTS, outputs: OUTPUTS };
   }
 
   @Get(['models/:model/ready', 'models/:model/versions/1/ready'])
   @ApiOperation({ summary: 'Whether a model is loaded; loads it' })
-  async modelReady(@Param('model', { schema: model }) name: string) {
-    requireModel(name);
-    await this.api.engine.describe(name);
+  async modelReady(@Param('model', { schema: model }) name: string, @From() caller: Caller) {
+    await this.api.forecasts.describe(caller.owner, name);
     return { name, ready: true };
   }
 
@@ -66,7 +63,7 @@ export class KserveController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
     const { json, tails } = await withDeadline(this.api.config.server.syncTimeoutMs, reply, (signal) =>
-      infer(this.api.forecasts, caller, requireModel(name).name, body, signal),
+      infer(this.api.forecasts, caller, name, body, signal),
     );
     if (tails.length === 0) return json;
     const head = Buffer.from(JSON.stringify(json));

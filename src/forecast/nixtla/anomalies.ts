@@ -21,9 +21,9 @@ async function judge(
   service: ForecastService,
   series: readonly FlatSeries[],
   starts: readonly number[],
-  options: { stride: number; level: number; model: string | undefined; signal: AbortSignal },
+  options: { stride: number; level: number; owner: string; model: string | undefined; signal: AbortSignal },
 ) {
-  const { stride, model, signal } = options;
+  const { stride, owner, model, signal } = options;
   const ends = intervalLevels(Math.min(options.level, 99.9998));
   const quantiles = [...new Set([...SCORE_LEVELS, ...ends])].sort((a, b) => a - b);
   const rolling = series.map((one, i) => ({
@@ -35,7 +35,7 @@ async function judge(
     rolling.reduce((sum, { cutoffs }) => sum + cutoffs.length, 0),
     stride,
   );
-  const rolled = await rollingForecasts(service, rolling, { horizon: stride, quantiles, model, signal });
+  const rolled = await rollingForecasts(service, rolling, { horizon: stride, quantiles, owner, model, signal });
   const forecasts = series.map((): RolledForecast[] => []);
   for (const forecast of rolled) forecasts[forecast.series]!.push(forecast);
   return series.map(({ values }, i) => {
@@ -69,7 +69,7 @@ export async function detectAnomalies(
   const series = await readSeries(account, input.series, input.freq, 0, null, signal);
   const starts = series.map(firstJudged);
   const stride = strideFor(series.map(({ values }, i) => values.length - starts[i]!));
-  const judged = await judge(service, series, starts, { stride, level, model, signal });
+  const judged = await judge(service, series, starts, { stride, level, owner: account.owner, model, signal });
   const mean = flatten(judged.map((part) => jsonNumbers(part.mean)));
   return {
     mean,
@@ -102,7 +102,7 @@ export async function detectOnline(
   // Windows of h, `step_size` apart; where they overlap each value is judged by the latest that had not seen it.
   const stride = Math.min(h, input.step_size ?? h, size);
   const starts = series.map(({ values }) => values.length - size);
-  const judged = await judge(service, series, starts, { stride, level, model, signal });
+  const judged = await judge(service, series, starts, { stride, level, owner: account.owner, model, signal });
   const multivariate = input.threshold_method === 'multivariate';
   const accumulated = multivariate
     ? accumulate(

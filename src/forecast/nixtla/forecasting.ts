@@ -121,7 +121,7 @@ export async function forecast(service: ForecastService, account: Account, input
     frequency,
     columns,
   }));
-  const forecasts = await service.forecast(windows, { horizon: h, quantiles, model, signal });
+  const forecasts = await service.forecast(windows, { horizon: h, quantiles, owner: account.owner, model, signal });
   const flat = new FlatForecast(levels, quantiles);
   const features = input.series.X?.length ?? 0;
   forecasts.forEach((result, i) => {
@@ -162,7 +162,13 @@ export async function crossValidation(
   });
   const levels = uniqueLevels(input.level);
   const quantiles = quantilesOf(levels);
-  const rolled = await rollingForecasts(service, rolling, { horizon: h, quantiles, model, signal });
+  const rolled = await rollingForecasts(service, rolling, {
+    horizon: h,
+    quantiles,
+    owner: account.owner,
+    model,
+    signal,
+  });
   const flat = new FlatForecast(levels, quantiles);
   const idxs: number[] = [];
   const features = input.series.X?.length ?? 0;
@@ -206,7 +212,13 @@ export async function inSample(
   );
   const levels = uniqueLevels(input.level);
   const quantiles = quantilesOf(levels);
-  const rolled = await rollingForecasts(service, rolling, { horizon: stride, quantiles, model, signal });
+  const rolled = await rollingForecasts(service, rolling, {
+    horizon: stride,
+    quantiles,
+    owner: account.owner,
+    model,
+    signal,
+  });
   const flat = new FlatForecast(levels, quantiles);
   const idxs: number[] = [];
   const features = input.series.X?.length ?? 0;

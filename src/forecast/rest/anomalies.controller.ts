@@ -55,11 +55,17 @@ export class AnomaliesController {
         rolling.reduce((sum, { cutoffs }) => sum + cutoffs.length, 0),
         stride,
       );
-      const rolled = await rollingForecasts(api.forecasts, rolling, { horizon: stride, quantiles, model, signal });
+      const rolled = await rollingForecasts(api.forecasts, rolling, {
+        horizon: stride,
+        quantiles,
+        owner: caller.owner,
+        model,
+        signal,
+      });
       const bySeries = series.map((): RolledForecast[] => []);
       for (const forecast of rolled) bySeries[forecast.series]!.push(forecast);
       return {
-        ...(await api.engine.describe(model)),
+        ...(await api.forecasts.describe(caller.owner, model)),
         requestId: request.id,
         level,
         series: await paced(series, (prepared, i) => {

@@ -44,7 +44,13 @@ export class BacktestsController {
         columns: prepared.covariates,
         cutoffs: cutoffs(prepared, i, horizon, count, step),
       }));
-      const rolled = await rollingForecasts(api.forecasts, rolling, { horizon, quantiles: wanted.all, model, signal });
+      const rolled = await rollingForecasts(api.forecasts, rolling, {
+        horizon,
+        quantiles: wanted.all,
+        owner: caller.owner,
+        model,
+        signal,
+      });
       const scored = series.map((): ScoredWindow[] => []);
       const windows = series.map((): object[] => []);
       for (const { series: i, cutoff, forecast } of rolled) {
@@ -59,7 +65,7 @@ export class BacktestsController {
         });
       }
       return {
-        ...(await api.engine.describe(model)),
+        ...(await api.forecasts.describe(caller.owner, model)),
         requestId: request.id,
         horizon,
         scores: scoreWindows(scored.flat(), wanted),

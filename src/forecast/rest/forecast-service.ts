@@ -1,8 +1,8 @@
 import { paced } from '../../platform/pace.js';
-import { requireModel } from '../../platform/rest/model-catalogue.js';
 import type { ForecastRequest } from '../forecaster.js';
+import type { ModelNames } from '../model-names.js';
 import { type CovariateColumn, type CovariateFit, effectOf, fitCovariates } from './covariates.js';
-import type { ForecastEngine } from './forecast-engine.js';
+import type { EngineInfo, ForecastEngine } from './forecast-engine.js';
 
 /** A history to be continued, with what may explain it. */
 export interface Window {
@@ -28,18 +28,29 @@ export interface WantedForecast {
   horizon: number;
   /** Strictly increasing, each in (0, 1). */
   quantiles: number[];
-  model?: string | undefined;
+  /** Who asks: models that this account fine-tuned may be named. */
+  owner: string;
+  /** Name of a model; the configured one when absent. */
+  model?: string | null | undefined;
   signal?: AbortSignal;
 }
 
 /** Forecasts windows, covariates included. Every door that forecasts goes through here. */
 export class ForecastService {
-  constructor(readonly engine: ForecastEngine) {}
+  constructor(
+    readonly engine: ForecastEngine,
+    readonly names: ModelNames,
+  ) {}
+
+  /** What runs a model. Throws `UNKNOWN_MODEL`. */
+  async describe(owner: string, model?: string | null): Promise<EngineInfo> {
+    return this.engine.describe(await this.names.resolve(owner, model));
+  }
 
   async forecast(windows: readonly Window[], wanted: WantedForecast): Promise<WindowForecast[]> {
-    const { horizon, quantiles, model, signal } = wanted;
-    if (model !== undefined) requireModel(model);
-    const columns = await this.complete(windows, wanted);
+    const { horizon, quantiles, signal } = wanted;
+    const model = await this.names.resolve(wanted.owner, wanted.model);
+    const columns = await this.complete(windows, { horizon, model, signal });
     const fits = await paced(
       windows,
       ({ history, season }, i) => {
@@ -81,7 +92,7 @@ export class ForecastService {
   /** Columns over history and horizon: those that end with the history are continued by their own forecast. */
   private async complete(
     windows: readonly Window[],
-    { horizon, model, signal }: WantedForecast,
+    { horizon, model, signal }: { horizon: number; model: string | undefined; signal: AbortSignal | undefined },
   ): Promise<Float64Array[][]> {
     const asked: { window: number; column: number; request: ForecastRequest }[] = [];
     windows.forEach(({ history, season, frequency, columns }, window) => {

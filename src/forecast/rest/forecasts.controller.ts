@@ -39,9 +39,15 @@ export class ForecastsController {
         frequency,
         columns: covariates,
       }));
-      const forecasts = await api.forecasts.forecast(windows, { horizon, quantiles: wanted.all, model, signal });
+      const forecasts = await api.forecasts.forecast(windows, {
+        horizon,
+        quantiles: wanted.all,
+        owner: caller.owner,
+        model,
+        signal,
+      });
       return {
-        ...(await api.engine.describe(model)),
+        ...(await api.forecasts.describe(caller.owner, model)),
         requestId: request.id,
         horizon,
         forecasts: series.map((prepared, i) => ({

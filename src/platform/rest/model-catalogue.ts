@@ -78,15 +78,21 @@ function modelsFolder(): string | undefined {
   }
 }
 
-/** The entry of a name; throws `UNKNOWN_MODEL`. Only names of the catalogue ever reach the loader, which also takes paths. */
+/** Whether the installation has a model of this name. Only such names ever reach the loader, which also takes paths. */
+export const isCatalogued = (name: string) => catalogue().some((entry) => entry.name === name);
+
+/** The entry of a name; throws `UNKNOWN_MODEL`. */
 export function requireModel(name: string): CatalogueEntry {
   const entry = catalogue().find((candidate) => candidate.name === name);
   if (entry) return entry;
-  throw new RequestError({
+  throw unknownModel(name);
+}
+
+export const unknownModel = (name: string) =>
+  new RequestError({
     status: 404,
     code: 'UNKNOWN_MODEL',
     message: `there is no model ${JSON.stringify(name.slice(0, 64))}`,
     where: { field: 'model' },
     fix: 'see GET /v1/models',
   });
-}

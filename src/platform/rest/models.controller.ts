@@ -2,8 +2,8 @@ import { Controller, Get, Param } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { type Caller, From, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
-import { ModelStore } from '../../store/models.js';
-import { type CatalogueEntry, catalogue, requireModel } from './model-catalogue.js';
+import { ModelStore, type StoredModel } from '../../store/models.js';
+import { catalogue, isCatalogued, requireModel } from './model-catalogue.js';
 
 @ApiTags('models')
 @Needs('forecast')
@@ -18,24 +18,24 @@ export class ModelsController {
     return {
       default: this.api.config.model,
       engine: await this.api.engine.describe(),
-      models: [
-        ...catalogue().map(({ card: _, ...entry }) => entry),
-        ...tuned.map(({ id, base, digest, card, createdAt }) => ({
-          name: id,
-          kind: 'fine-tuned',
-          base,
-          digest,
-          card,
-          createdAt: createdAt.toISOString(),
-        })),
-      ],
+      models: [...catalogue().map(({ card: _, ...entry }) => entry), ...tuned.map(shown)],
     };
   }
 
   @Get(':name')
   @ApiOperation({ summary: 'One model with its card, and what runs it' })
-  async get(@Param('name') name: string): Promise<CatalogueEntry & { engine: object }> {
-    const entry = requireModel(name);
-    return { ...entry, engine: await this.api.engine.describe(name) };
+  async get(@Param('name') name: string, @From() caller: Caller): Promise<object> {
+    const engine = await this.api.forecasts.describe(caller.owner, name);
+    if (isCatalogued(name)) return { ...requireModel(name), engine };
+    return { ...shown(await new ModelStore(this.api.database).get(caller.owner, name)), engine };
   }
 }
+
+const shown = ({ id, base, digest, card, createdAt }: StoredModel) => ({
+  name: id,
+  kind: 'fine-tuned',
+  base,
+  digest,
+  card,
+  createdAt: createdAt.toISOString(),
+});
