@@ -9,6 +9,7 @@ import { Random } from '../../engine/random.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import type { ForecastRequest } from '../forecaster.js';
 import { STANDARD_LEVELS } from '../forecaster.js';
+import { halveWeights } from '../training/halve-weights.js';
 import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
 import { NeuralForecaster } from './forecaster.js';
 import { loadForecaster, writeModel } from './load.js';
@@ -223,17 +224,35 @@ describe('models on disk', () => {
     await loaded.close();
   });
 
+  it('forecast nearly the same from half the bytes', async () => {
+    const dir = join(folder, 'full');
+    const small = join(folder, 'small');
+    writeModel(dir, { name: 'mine', config, values: weights(), inference: { flip: false } }, { steps: 3 });
+    halveWeights(dir, small);
+    const bytes = (of: string) => readFileSync(join(of, 'model.safetensors')).length;
+    expect(bytes(small) / bytes(dir)).toBeLessThan(0.6);
+    const json = (of: string) => JSON.parse(readFileSync(join(of, 'config.json'), 'utf8'));
+    expect(json(small)).toEqual(json(dir));
+    const loaded = await loadForecaster({ model: small, backend });
+    const asked = [request(series(50, 20))];
+    const [expected] = await forecaster.forecast(asked);
+    const [actual] = await loaded.forecast(asked);
+    actual!.quantiles.forEach((q, i) => {
+      expectClose(q, expected!.quantiles[i]!, 1e-3);
+    });
+  });
+
   it('say how they are best asked, and let the caller say otherwise', async () => {
     const dir = join(folder, 'asked');
     writeModel(dir, { name: 'mine', config, values: weights() });
     const file = join(dir, 'config.json');
     const json = JSON.parse(readFileSync(file, 'utf8'));
-    writeFileSync(file, JSON.stringify({ ...json, inference: { context: 24, flip: true } }));
+    writeFileSync(file, JSON.stringify({ ...json, inference: { context: 24, flip: true, align: 'start' } }));
     const asked = [request(series(50, 20))];
     const told = await loadForecaster({ model: dir, backend });
-    const same = new NeuralForecaster(model, { context: 24, flip: true });
+    const same = new NeuralForecaster(model, { context: 24, flip: true, align: 'start' });
     expect(await told.forecast(asked)).toEqual(await same.forecast(asked));
-    const other = await loadForecaster({ model: dir, backend, context: 1024, flip: false });
+    const other = await loadForecaster({ model: dir, backend, context: 1024, flip: false, align: 'end' });
     expect(await other.forecast(asked)).toEqual(await forecaster.forecast(asked));
   });
 
@@ -249,7 +268,8 @@ describe('models on disk', () => {
     const text = readFileSync(join(dir, 'config.json'), 'utf8');
     for (const [from, to, message] of [
       ['"dState": 8', '"dState": 16', /is \[.*\], the configuration wants/],
-      ['"layers": 2', '"layers": 3', /no tensor/],
+      ['"mamba2",', '"attention",', /no tensor/],
+      ['"layers": 2', '"layers": 3', /no forecaster's configuration/],
       ['"patch": 8', '"patch": "eight"', /no forecaster's configuration/],
       ['"headDim": 8', '"headDim": 7', /no forecaster's configuration/],
     ] as const) {

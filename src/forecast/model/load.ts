@@ -8,6 +8,7 @@ import type { Backend } from '../../engine/backend.js';
 import { EngineError } from '../../engine/errors.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import { readJsonFile, readSafetensorsFile, writeSafetensorsFile } from '../../engine/weights/file.js';
+import { numberToHalf } from '../../engine/weights/half.js';
 import { entryOf, type SafetensorsTensor, toFloat32 } from '../../engine/weights/safetensors.js';
 import { AdderError } from '../../platform/errors.js';
 import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
@@ -27,7 +28,13 @@ const modelFileSchema = z.object({
   name: z.string().min(1),
   config: forecasterConfigSchema,
   /** How the model is best asked, chosen on held-out training series; a caller's options win. */
-  inference: z.strictObject({ context: z.int().min(1).optional(), flip: z.boolean().optional() }).default({}),
+  inference: z
+    .strictObject({
+      context: z.int().min(1).optional(),
+      flip: z.boolean().optional(),
+      align: z.enum(['end', 'start']).optional(),
+    })
+    .default({}),
   /** What the training run recorded of itself; read by the model card only. */
   training: z.record(z.string(), z.unknown()).optional(),
 });
@@ -49,12 +56,17 @@ async function load(options: LoadOptions): Promise<NeuralForecaster> {
   const own = typeof options.backend === 'object' ? undefined : await openBackend(options.backend);
   const backend = own ?? (options.backend as Backend);
   const model = new ForecasterModel(backend, config, values, name, digest);
-  const { context, flip, batchTokens } = options;
-  const chosen = { context: context ?? inference.context, flip: flip ?? inference.flip, batchTokens };
+  const { context, flip, align, batchTokens } = options;
+  const chosen = {
+    context: context ?? inference.context,
+    flip: flip ?? inference.flip,
+    align: align ?? inference.align,
+    batchTokens,
+  };
   return new NeuralForecaster(model, chosen, async () => own?.dispose());
 }
 
-/** A model for streaming; free it and dispose of the backend yourself. */
+/** A model for `StreamBatch`; free it and dispose of the backend yourself. */
 export function loadModel(backend: Backend, model = DEFAULT_MODEL): ForecasterModel {
   const { name, config, values, digest } = readModel(modelFolder(model));
   return new ForecasterModel(backend, config, values, name, digest);
@@ -85,6 +97,7 @@ export interface ModelFiles {
   values: Float32Array;
   digest: string;
   inference: NeuralForecasterOptions;
+  training: Record<string, unknown> | undefined;
 }
 
 /** A model's files, read and checked. @throws AdderError `BAD_MODEL`, errors of files */
@@ -100,7 +113,7 @@ export function readModel(folder: string): ModelFiles {
       fix: 'use a folder written by adder train',
     });
   }
-  const { name, config, inference } = parsed.data;
+  const { name, config, inference, training } = parsed.data;
   const weightsFile = join(folder, WEIGHTS);
   const source = readSafetensorsFile(weightsFile);
   const layout = new ParameterLayout(forecasterParameters(config));
@@ -110,7 +123,7 @@ export function readModel(folder: string): ModelFiles {
       return { shape, data: toFloat32(source.read(parameter)) };
     });
     const digest = createHash('sha256').update(readFileSync(weightsFile)).digest('hex').slice(0, 16);
-    return { name, config, values, digest, inference };
+    return { name, config, values, digest, inference, training };
   } catch (cause) {
     if (!(cause instanceof EngineError)) throw cause;
     throw new AdderError({
@@ -128,19 +141,34 @@ export function readModel(folder: string): ModelFiles {
  *
  * @param values parameters in the layout of the configuration
  * @param training what the run says of itself, kept for the model card
+ * @param storage `F16` halves the file and rounds the weights to 11 bits; they are computed with as f32 either way
  */
 export function writeModel(
   folder: string,
-  { name, config, values }: { name: string; config: ForecasterConfig; values: ArrayLike<number> },
+  {
+    name,
+    config,
+    values,
+    inference,
+  }: Pick<ModelFiles, 'name' | 'config'> & {
+    values: ArrayLike<number>;
+    inference?: NeuralForecasterOptions;
+  },
   training: Record<string, unknown> = {},
+  storage: 'F32' | 'F16' = 'F32',
 ): void {
   mkdirSync(folder, { recursive: true });
   const layout = new ParameterLayout(forecasterParameters(config));
   const parts = layout.split(Float32Array.from(values));
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name: parameter, shape } of layout.places) {
-    tensors.set(parameter, { dtype: 'F32', shape, data: parts.get(parameter)! });
+    const data = parts.get(parameter)!;
+    tensors.set(parameter, {
+      dtype: storage,
+      shape,
+      data: storage === 'F16' ? Uint16Array.from(data, numberToHalf) : data,
+    });
   }
   writeSafetensorsFile(join(folder, WEIGHTS), tensors, { format: 'adder', name: basename(name) });
-  writeFileSync(join(folder, CONFIG), `${JSON.stringify({ name, config, training }, null, 2)}\n`);
+  writeFileSync(join(folder, CONFIG), `${JSON.stringify({ name, config, inference, training }, null, 2)}\n`);
 }
