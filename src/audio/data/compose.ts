@@ -120,7 +120,7 @@ export class Composer {
       const index = this.drawVoice(random);
       // Few people made the recordings: every other voice speaks faster and higher, or slower and lower.
       const speed = random.uniform() < 0.5 ? random.uniform(...SPEEDS) : 1;
-      return { index, speed, gain: 10 ** (random.uniform(-5, 5) / 20) };
+      return { index, speed, gain: 10 ** (random.uniform(-9, 5) / 20) };
     };
     const pair = [voice(), voice()];
     const changes = random.uniform() < 0.6 ? gaps.length / (gaps.length + pauses.length) : 0;

@@ -24,7 +24,9 @@ export interface TurnHistoryState {
 }
 
 /** Times on a log scale, about 0 … 1 for up to 20 s. */
-const compress = (frames: number): number => Math.log1p(Math.min(frames, 3000)) / 7;
+const LONGEST = 3000;
+const LOGARITHMS = Float64Array.from({ length: LONGEST + 1 }, (_, frames) => Math.log1p(frames) / 7);
+const compress = (frames: number): number => LOGARITHMS[frames < LONGEST ? frames : LONGEST];
 
 /** Columns of a side: active, time since it changed, length of its last talk and silence, shares over MEMORIES. */
 export class TurnInputs {
