@@ -24,6 +24,9 @@ import { openApiDocument } from './openapi.js';
 import { bodyOf, CONTROLLERS, DIALECTS, isOpenPath, takesBytes, takesTail } from './routes.js';
 import { Usage } from './usage.js';
 
+/** A stopping process looks this often for connections that have become idle. */
+const IDLE_MS = 100;
+
 /** The API of one process: listens when `start` returns, and has let go of everything when `stop` does. */
 export class ApiProcess {
   private constructor(
@@ -110,8 +113,11 @@ export class ApiProcess {
     readiness.stop();
     const server = this.app.getHttpServer();
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
+    // A connection whose last request was under way when the closing began would otherwise stay open, idle.
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_MS);
     await this.app.close();
     clearTimeout(timer);
+    clearInterval(idle);
     await live.close();
     await jobs.close();
     await database.close();

@@ -11,6 +11,8 @@ export class Helper {
   private readonly lines: unknown[] = [];
   private readonly waiting: (() => void)[] = [];
   private errors = '';
+  /** Lines of its log so far, where that is JSON. */
+  readonly log: { msg: string; [field: string]: unknown }[] = [];
   readonly exited: Promise<number | null>;
 
   private constructor(readonly child: ChildProcess) {
@@ -21,8 +23,12 @@ export class Helper {
       for (const line of parts) if (line.startsWith('{')) this.lines.push(JSON.parse(line));
       this.wake();
     });
+    let tail = '';
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       this.errors = (this.errors + chunk).slice(-4000);
+      const parts = (tail + chunk).split('\n');
+      tail = parts.pop() ?? '';
+      for (const line of parts) if (line.startsWith('{"level"')) this.log.push(JSON.parse(line));
     });
     this.exited = new Promise((done) => {
       child.once('close', (code) => {
