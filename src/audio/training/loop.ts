@@ -2,8 +2,8 @@
  * The training loop of listening models: inputs in, optimiser steps recorded as one plan, figures out.
  *
  * A task brings the data and the loss; the loop owns parameters, optimiser, schedule, checkpoints and the clock. The host
- * runs up to `AHEAD` steps ahead of the device. A run is a function of its configuration, its data and what the first steps
- * fitted to a budget (which the checkpoint keeps): stopping and resuming changes nothing.
+ * runs up to `AHEAD` steps ahead of the device. A run is a function of its configuration, its data and what was fitted to
+ * a budget (which the checkpoint keeps): stopping and resuming changes nothing.
  */
 import type { Backend, NumericArray, Plan } from '../../engine/backend.js';
 import { Graph } from '../../engine/graph.js';
@@ -26,8 +26,8 @@ import type { ListeningTraining } from './config.js';
 const AHEAD = 2;
 /** Consecutive skipped steps after which a run is given up. */
 const HOPELESS = 40;
-/** Steps before the speed is measured (pipelines compile in the first), and steps it is measured over. */
-const CALIBRATION = { from: 20, to: 80 };
+/** With a budget: steps before the speed is measured (pipelines compile in the first), and steps between measurements. */
+const MEASURE = { from: 20, every: 100 };
 
 /** What is trained: data in, a loss, and what it did on data held out. */
 export interface Task {
@@ -41,7 +41,7 @@ export interface Task {
   load(step: number): Promise<void>;
   /** Mean losses by name from the figures. */
   summary(figures: ArrayLike<number>): Record<string, number>;
-  /** Called once the speed is known, where a budget is given. */
+  /** Called whenever the speed has been measured, where a budget is given. */
   fit?(step: number, secondsPerStep: number): void;
   /** What the task must remember besides the step. */
   remember?(): unknown;
@@ -78,7 +78,7 @@ export interface Progress {
 export interface RunOptions {
   /** Asked before every step. */
   stop?: () => boolean;
-  /** Seconds that the whole run may take: the number of steps is fitted to the speed of its first ones. */
+  /** Seconds that the whole run may take: until the learning rate falls, the number of steps is fitted to the speed. */
   budgetSeconds?: number;
   onProgress?(progress: Progress): void;
   onValidation?(step: number, loss: Record<string, number>, seconds: number): void;
@@ -172,8 +172,8 @@ export class TrainingLoop {
     const settle = async (leave: number) => {
       while (pending.length > leave) await pending.shift();
     };
-    let [reported, saved, loading, consecutive, measuredFrom] = [now(), now(), 0, 0, 0];
-    let fitting = budgetSeconds !== undefined && state.step < CALIBRATION.from;
+    let [reported, saved, loading, consecutive] = [now(), now(), 0, 0];
+    let measured: { step: number; at: number } | undefined;
     while (state.step < state.total && !stop()) {
       const asked = now();
       await task.load(state.step);
@@ -197,16 +197,16 @@ export class TrainingLoop {
       await settle(AHEAD);
       if (consecutive >= HOPELESS) throw diverged(state.step);
 
-      if (fitting && (state.step === CALIBRATION.from || state.step === CALIBRATION.to)) {
+      const falling = state.step >= this.schedule.total - this.schedule.decay;
+      if (budgetSeconds !== undefined && !falling && state.step % MEASURE.every === MEASURE.from) {
         await settle(0);
-        if (state.step === CALIBRATION.from) measuredFrom = now();
-        else {
-          fitting = false;
-          const each = (now() - measuredFrom) / (CALIBRATION.to - CALIBRATION.from);
-          this.fitTotal(budgetSeconds!, clock(), each);
+        if (measured) {
+          const each = (now() - measured.at) / (state.step - measured.step);
+          this.fitTotal(budgetSeconds, clock(), each);
           task.fit?.(state.step, each);
           options.onTotal?.(state.total, each);
         }
+        measured = { step: state.step, at: now() };
       }
       if (now() - reported >= 2 && tally.steps > 0) {
         const span = now() - reported;
