@@ -32,12 +32,21 @@ fn main(
   if (HAS_STATE) {
     value = state[p.stateOffset + id];
   }
-  for (var i = 0u; i < p.nChunks; i++) {
-    let line = (b * p.nChunks + select(i, p.nChunks - 1u - i, REVERSE)) * p.nHeads + h;
-    let at = p.statesOffset + line * p.headStates + inHead;
-    let added = states[at];
-    states[at] = value;
-    value = fadeOf(decay[line * CHUNK + CHUNK - 1u]) * value + added;
+  // AHEAD chunks are loaded before any of them is needed: one at a time would wait for memory nChunks times.
+  for (var i = 0u; i < p.nChunks; i += AHEAD) {
+    //#repeat j 0 AHEAD
+    let chunk$j = min(i + $j, p.nChunks - 1u);
+    let line$j = (b * p.nChunks + select(chunk$j, p.nChunks - 1u - chunk$j, REVERSE)) * p.nHeads + h;
+    let at$j = p.statesOffset + line$j * p.headStates + inHead;
+    let added$j = states[at$j];
+    let fade$j = fadeOf(decay[line$j * CHUNK + CHUNK - 1u]);
+    //#end
+    //#repeat j 0 AHEAD
+    if (i + $j < p.nChunks) {
+      states[at$j] = value;
+      value = fade$j * value + added$j;
+    }
+    //#end
   }
   if (HAS_STATE) {
     state[p.stateOffset + id] = value;

@@ -5,6 +5,7 @@
 //#include ssd-tile
 //#include ssd-stage
 //#include ssd-pair
+//#include ssd-product
 
 struct Params {
   dState: u32,
@@ -12,11 +13,48 @@ struct Params {
   BOffset: u32, BStride: u32, COffset: u32, CStride: u32, lengthsOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> B: array<f32>;
-@group(0) @binding(1) var<storage, read> C: array<f32>;
+@group(0) @binding(0) var<storage, read> B: array<CELL>;
+@group(0) @binding(1) var<storage, read> C: array<CELL>;
 @group(0) @binding(2) var<storage, read> lengths: array<i32>;
-@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(3) var<storage, read_write> scores: array<vec4f>;
 @group(0) @binding(4) var<uniform> p: Params;
+
+struct Place {
+  states: u32,
+  // First token of the row and column tile, and the first that is not real; elements before the chunk's sequence and group.
+  row: u32, column: u32, real: u32, C: u32, B: u32,
+}
+var<private> here: Place;
+
+fn fetchA(phase: u32, n: u32, m: u32) -> vec4f {
+  let t = here.row + m;
+  if (t >= here.real || n >= here.states) {
+    return vec4f();
+  }
+  let at = here.C + t * p.CStride + n;
+//#if VECTOR
+  return C[at / 4u];
+//#else
+  let s = at + folded(here.states - n);
+  return select(vec4f(), vec4f(C[s.x], C[s.y], C[s.z], C[s.w]), present(here.states - n));
+//#end
+}
+fn fetchB(phase: u32, n: u32, m: u32) -> vec4f {
+  let t = here.column + m;
+  if (t >= here.real || n >= here.states) {
+    return vec4f();
+  }
+  let at = here.B + t * p.BStride + n;
+//#if VECTOR
+  return B[at / 4u];
+//#else
+  let s = at + folded(here.states - n);
+  return select(vec4f(), vec4f(B[s.x], B[s.y], B[s.z], B[s.w]), present(here.states - n));
+//#end
+}
+fn weighA(phase: u32, n: u32, m: u32, quad: vec4f) -> vec4f {
+  return quad;
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -31,7 +69,6 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
   let tiles = tilePair(id % p.pairs);
   let cell = id / p.pairs;
   let g = cell % p.nGroups;
@@ -41,42 +78,20 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  // A slab may reach beyond the chunk.
-  real = min(real, first + CHUNK);
+  here = Place(
+    STATES, first + tiles.x * TM, first + tiles.y * TN, real,
+    p.COffset + b * p.length * p.CStride + g * STATES, p.BOffset + b * p.length * p.BStride + g * STATES);
+  var acc: TileSums;
   tileClear(&acc);
-  for (var n0 = 0u; n0 < STATES; n0 += TK) {
-    for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-      let at = alongK(e);
-      let t = first + tiles.x * TM + at.y;
-      let column = n0 + at.x;
-      var value = vec4f(0.0f);
-      if (t < real && column < STATES) {
-        let o = p.COffset + (b * p.length + t) * p.CStride + g * STATES + column;
-        let s = quadTo(t, real) * p.CStride;
-        value = select(vec4f(), vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]), withinTo(t, real));
-      }
-      stageA(at.x, at.y, value);
-    }
-    for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-      let at = alongK(e);
-      let t = first + tiles.y * TN + at.y;
-      let column = n0 + at.x;
-      var value = vec4f(0.0f);
-      if (t < real && column < STATES) {
-        let o = p.BOffset + (b * p.length + t) * p.BStride + g * STATES + column;
-        let s = quadTo(t, real) * p.BStride;
-        value = select(vec4f(), vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]), withinTo(t, real));
-      }
-      stageB(at.x, at.y, value);
+  product(&acc, tid, 0u, 0u, STATES, true, true);
+  for (var strip = 0u; strip < STRIPS; strip++) {
+    tileFlush(&acc, tid, strip);
+    workgroupBarrier();
+    for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+      let at = quadAt(e, TN / 4u);
+      let t = tiles.x * TM + stripRow(strip, at.x);
+      scores[((cell * CHUNK + t) * CHUNK + tiles.y * TN + at.y) / 4u] = stripQuad(at.x, at.y);
     }
     workgroupBarrier();
-    tileStep(&acc, tid);
-    workgroupBarrier();
-  }
-  tileFlush(&acc, tid);
-  workgroupBarrier();
-  for (var e = tid; e < TM * TN; e += THREADS) {
-    let t = tiles.x * TM + e / TN;
-    scores[(cell * CHUNK + t) * CHUNK + tiles.y * TN + e % TN] = tileRead(e / TN, e % TN);
   }
 }

@@ -10,6 +10,7 @@
 //#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
+//#include ssd-product
 
 struct Params {
   headDim: u32, dState: u32,
@@ -18,23 +19,98 @@ struct Params {
   outOffset: u32, outStride: u32, lengthsOffset: u32, statesOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> V: array<f32>;
-@group(0) @binding(1) var<storage, read> O: array<f32>;
-@group(0) @binding(2) var<storage, read> own: array<f32>;
+@group(0) @binding(0) var<storage, read> V: array<CELL>;
+@group(0) @binding(1) var<storage, read> O: array<CELL>;
+@group(0) @binding(2) var<storage, read> own: array<CELL>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
 @group(0) @binding(4) var<storage, read> decay: array<vec4f>;
-@group(0) @binding(5) var<storage, read> dScores: array<f32>;
-@group(0) @binding(6) var<storage, read> states: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> dScores: array<vec4f>;
+@group(0) @binding(6) var<storage, read> states: array<CELL>;
+@group(0) @binding(7) var<storage, read_write> out: array<CELL>;
 @group(0) @binding(8) var<storage, read_write> arrivals: array<f32>;
 @group(0) @binding(9) var<uniform> p: Params;
 
 var<workgroup> factors: array<f32, TM>;
-// Sum over heads where they must be told apart (dC); every element is only touched by its own invocation.
-var<workgroup> sums: array<vec4f, select(1u, TM * TN / 4u, OF_C && HAS_STATES)>;
+struct Place {
+  headDim: u32,
+  // States from the tile's first one to the end of the group.
+  columns: u32,
+  // The tile's first token within the chunk; tokens of the chunk.
+  tile: u32, tokens: u32,
+  // Elements before the chunk's first token (of the head; of the tile's first state), before the chunk's gradients of the
+  // scores, and before the tile's first state of the head.
+  V: u32, O: u32, dScores: u32, S: u32,
+  stateStride: u32,
+}
+var<private> here: Place;
 
-fn factorsOf(m: u32) -> vec4f {
-  return vec4f(factors[m], factors[m + 1u], factors[m + 2u], factors[m + 3u]);
+// Phase 0: V, states. Phase 1: dScores (down its columns for dB), O.
+fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
+  let row = here.tile + m;
+  if (phase == 1u) {
+    // The quad's first pair, and whether any of its pairs is one of a token and an earlier one.
+    let t = select(k, row, OF_C);
+    let j = select(row, k, OF_C);
+    if (j > t || t >= here.tokens) {
+      return vec4f();
+    }
+    var sum = vec4f(0.0f);
+    for (var part = 0u; part < p.parts; part++) {
+      sum += dScores[(here.dScores + (part * p.cells * CHUNK + t) * CHUNK + j) / 4u];
+    }
+    return select(vec4f(), sum, vec4u(j, j + 1u, j + 2u, j + 3u) <= vec4u(t));
+  }
+  if (row >= here.tokens || k >= here.headDim) {
+    return vec4f();
+  }
+  let at = here.V + row * p.VStride + k;
+//#if VECTOR
+  return V[at / 4u];
+//#else
+  let s = at + folded(here.headDim - k);
+  return select(vec4f(), vec4f(V[s.x], V[s.y], V[s.z], V[s.w]), present(here.headDim - k));
+//#end
+}
+fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
+  if (phase == 0u) {
+    return quad * factors[m];
+  }
+  return quad;
+}
+fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
+  if (n >= here.columns) {
+    return vec4f();
+  }
+  if (phase == 1u) {
+    if (k >= here.tokens) {
+      return vec4f();
+    }
+    let at = here.O + k * p.OStride + n;
+//#if VECTOR
+    return O[at / 4u];
+//#else
+    let s = at + folded(here.columns - n);
+    return select(vec4f(), vec4f(O[s.x], O[s.y], O[s.z], O[s.w]), present(here.columns - n));
+//#end
+  }
+  if (k >= here.headDim) {
+    return vec4f();
+  }
+  let at = here.S + k * here.stateStride + n;
+//#if VECTOR
+  return states[at / 4u];
+//#else
+  let s = at + folded(here.columns - n);
+  return select(vec4f(), vec4f(states[s.x], states[s.y], states[s.z], states[s.w]), present(here.columns - n));
+//#end
+}
+fn quadOfOwn(at: u32, left: u32) -> vec4f {
+//#if VECTOR
+  return own[at / 4u];
+//#else
+  let s = at + folded(left);
+  return select(vec4f(), vec4f(own[s.x], own[s.y], own[s.z], own[s.w]), present(left));
+//#end
 }
 
 @compute @workgroup_size(THREADS)
@@ -51,8 +127,7 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
-  let tile = id % (CHUNK / TM);
+  let tile = id % (CHUNK / TM) * TM;
   let columnTile = (id / (CHUNK / TM)) % p.columnTiles;
   let n0 = columnTile * TN;
   let cell = id / (CHUNK / TM) / p.columnTiles;
@@ -60,154 +135,100 @@ fn main(
   let chunk = cell / p.nGroups;
   let c = chunk % p.nChunks;
   let b = chunk / p.nChunks;
-  let first = c * CHUNK;
-  let m0 = tile * TM;
-  if (first + m0 >= p.length) {
+  if (c * CHUNK + tile >= p.length) {
     return;
   }
   var real = p.length;
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  // A slab may reach beyond the chunk.
-  real = min(real, first + CHUNK);
+  let first = b * p.length + c * CHUNK;
+  let tokens = min(CHUNK, real - min(real, c * CHUNK));
+  here = Place(
+    HEAD_DIM, STATES - min(n0, STATES), tile, tokens,
+    0u, p.OOffset + first * p.OStride + g * STATES + n0, cell * CHUNK * CHUNK, 0u, STATES);
+  var acc: TileSums;
   tileClear(&acc);
 
+  // Sums over heads of the invocation's quads, where heads must be told apart (dC).
+  //#repeat s 0 STRIPS
+  //#repeat i 0 QUADS
+  var sum$s$i = vec4f(0.0f);
+  //#end
+  //#end
   // No state enters the first chunk in training, no gradient leaves the last.
   let linked = select(c + 1u < p.nChunks, c > 0u, OF_C);
   if (HAS_STATES && linked) {
-    if (OF_C) {
-      for (var e = tid; e < TM * TN / 4u; e += THREADS) {
-        sums[e] = vec4f(0.0f);
-      }
-    }
     for (var i = 0u; i < p.headsPerGroup; i++) {
       let h = g * p.headsPerGroup + i;
       let line = chunk * p.nHeads + h;
       let end = decay[line * CHUNK + CHUNK - 1u];
       for (var m = tid; m < TM; m += THREADS) {
-        let d = decay[line * CHUNK + m0 + m];
+        let d = decay[line * CHUNK + tile + m];
         factors[m] = select(d.x * exp(span(end, d)), fadeOf(d), OF_C);
       }
-      workgroupBarrier();
-      for (var p0 = 0u; p0 < HEAD_DIM; p0 += TK) {
-        for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-          let at = alongK(e);
-          let t = first + m0 + at.y;
-          let column = p0 + at.x;
-          var value = vec4f(0.0f);
-          if (t < real && column < HEAD_DIM) {
-            let o = p.VOffset + (b * p.length + t) * p.VStride + h * HEAD_DIM + column;
-            let s = quadTo(t, real) * p.VStride;
-            let four = vec4f(V[o + s.x], V[o + s.y], V[o + s.z], V[o + s.w]);
-            value = select(vec4f(), four, withinTo(t, real)) * factorsOf(at.y);
-          }
-          stageA(at.x, at.y, value);
-        }
-        for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-          let at = alongM(e, TN);
-          let row = p0 + at.x;
-          let n = n0 + at.y;
-          var value = vec4f(0.0f);
-          if (row < HEAD_DIM && n < STATES) {
-            let o = p.statesOffset + (line * HEAD_DIM + row) * STATES + n;
-            let s = quad(n, STATES);
-            let four = vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]);
-            value = select(vec4f(), four, within(n, STATES));
-          }
-          stageB(at.x, at.y, value);
-        }
-        workgroupBarrier();
-        tileStep(&acc, tid);
-        workgroupBarrier();
-      }
+      here.V = p.VOffset + first * p.VStride + h * HEAD_DIM;
+      here.S = p.statesOffset + line * HEAD_DIM * STATES + n0;
+      product(&acc, tid, 0u, 0u, HEAD_DIM, true, false);
       if (OF_C) {
-        tileFlush(&acc, tid);
+        //#repeat s 0 STRIPS
+        tileFlush(&acc, tid, $s);
+        workgroupBarrier();
+        //#repeat i 0 QUADS
+        if (tid + $i * THREADS < STRIP_ROWS * TN / 4u) {
+          let at = quadAt(tid + $i * THREADS, TN / 4u);
+          let t = tile + stripRow($s, at.x);
+          let value = stripQuad(at.x, at.y);
+          sum$s$i += value;
+          var mine = vec4f(0.0f);
+          if (t < tokens && at.y < here.columns) {
+            let o = p.ownOffset + (first + t) * p.ownStride + g * STATES + n0 + at.y;
+            mine = value * quadOfOwn(o, here.columns - at.y);
+          }
+          stripWrite(at.x, at.y, mine);
+        }
+        //#end
+        workgroupBarrier();
+        for (var r = tid; r < STRIP_ROWS; r += THREADS) {
+          var sum = vec4f(0.0f);
+          for (var n = 0u; n < TN; n += 4u) {
+            sum += stripQuad(r, n);
+          }
+          arrivals[(line * p.columnTiles + columnTile) * CHUNK + tile + stripRow($s, r)] =
+            (sum.x + sum.y) + (sum.z + sum.w);
+        }
+        workgroupBarrier();
+        //#end
         tileClear(&acc);
-        workgroupBarrier();
-        for (var e = tid; e < TM * TN / 4u; e += THREADS) {
-          let at = alongM(e, TN);
-          let t = first + m0 + at.x;
-          let n = n0 + at.y;
-          let value = tileReadQuad(at.x, at.y);
-          sums[e] += value;
-          var product = vec4f(0.0f);
-          if (t < real && n < STATES) {
-            let o = p.ownOffset + (b * p.length + t) * p.ownStride + g * STATES + n;
-            let s = quad(n, STATES);
-            let mine = vec4f(own[o + s.x], own[o + s.y], own[o + s.z], own[o + s.w]);
-            product = select(vec4f(), value * mine, within(n, STATES));
-          }
-          tileWriteQuad(at.x, at.y, product);
-        }
-        workgroupBarrier();
-        for (var m = tid; m < TM; m += THREADS) {
-          var sum = 0.0f;
-          for (var n = 0u; n < TN; n++) {
-            sum += tileRead(m, (n + m) % TN);
-          }
-          arrivals[(line * p.columnTiles + columnTile) * CHUNK + m0 + m] = sum;
-        }
-        workgroupBarrier();
       }
     }
   }
 
   // Within the chunk: tokens up to t for dC, from k on for dB.
-  let from0 = select(m0, 0u, OF_C);
-  let upTo = select(CHUNK, m0 + TM, OF_C);
-  for (var j0 = from0; j0 < upTo; j0 += TK) {
-    if (first + j0 >= real) {
-      break;
-    }
-    for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-      var at = alongM(e, TM);
-      if (OF_C) {
-        at = alongK(e);
-      }
-      let m = m0 + at.y;
-      let j = j0 + at.x;
-      var value = vec4f(0.0f);
-      if (select(m, j, OF_C) <= select(j, m + 3u, OF_C) && first + select(j, m, OF_C) < real) {
-        // Down the rows of dScores for dC, along them for dB.
-        let step = select(1u, CHUNK, OF_C);
-        for (var part = 0u; part < p.parts; part++) {
-          let o = ((part * p.cells + cell) * CHUNK + select(j, m, OF_C)) * CHUNK + select(m, j, OF_C);
-          value += vec4f(dScores[o], dScores[o + step], dScores[o + 2u * step], dScores[o + 3u * step]);
-        }
-        let line = vec4u(m, m + 1u, m + 2u, m + 3u);
-        let ok = select(line <= vec4u(j), (line >= vec4u(j)) & withinTo(first + m, max(real, first + m + 1u)), vec4<bool>(OF_C));
-        value = select(vec4f(), value, ok);
-      }
-      stageA(at.x, at.y, value);
-    }
-    for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-      let at = alongM(e, TN);
-      let t = first + j0 + at.x;
-      let column = n0 + at.y;
-      var value = vec4f(0.0f);
-      if (t < real && column < STATES) {
-        let o = p.OOffset + (b * p.length + t) * p.OStride + g * STATES + column;
-        let s = quad(column, STATES);
-        value = select(vec4f(), vec4f(O[o + s.x], O[o + s.y], O[o + s.z], O[o + s.w]), within(column, STATES));
-      }
-      stageB(at.x, at.y, value);
-    }
-    workgroupBarrier();
-    tileStep(&acc, tid);
-    workgroupBarrier();
-  }
-  tileFlush(&acc, tid);
+  product(&acc, tid, 1u, select(tile, 0u, OF_C), select(tokens, min(tokens, tile + TM), OF_C), OF_C, false);
+  //#repeat s 0 STRIPS
+  tileFlush(&acc, tid, $s);
   workgroupBarrier();
-  for (var e = tid; e < TM * TN; e += THREADS) {
-    let t = first + m0 + e / TN;
-    let n = n0 + e % TN;
-    if (t < p.length && n < STATES) {
-      var value = tileRead(e / TN, e % TN);
-      if (OF_C && HAS_STATES && linked) {
-        value += sums[e / 4u][e % 4u];
+  //#repeat i 0 QUADS
+  if (tid + $i * THREADS < STRIP_ROWS * TN / 4u) {
+    let at = quadAt(tid + $i * THREADS, TN / 4u);
+    let t = tile + stripRow($s, at.x);
+    if (c * CHUNK + t < p.length && at.y < here.columns) {
+      var value = vec4f(0.0f);
+      if (t < tokens) {
+        value = stripQuad(at.x, at.y) + sum$s$i;
       }
-      out[p.outOffset + (b * p.length + t) * p.outStride + g * STATES + n] = select(0.0f, value, t < real);
+      let o = p.outOffset + (first + t) * p.outStride + g * STATES + n0 + at.y;
+//#if VECTOR
+      out[o / 4u] = value;
+//#else
+      for (var j = 0u; j < min(4u, here.columns - at.y); j++) {
+        out[o + j] = value[j];
+      }
+//#end
     }
   }
+  //#end
+  workgroupBarrier();
+  //#end
 }

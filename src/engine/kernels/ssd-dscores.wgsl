@@ -14,6 +14,7 @@
 //#include ssd-tile
 //#include ssd-stage
 //#include ssd-pair
+//#include ssd-product
 
 struct Params {
   headDim: u32,
@@ -21,19 +22,56 @@ struct Params {
   xOffset: u32, xStride: u32, dOutOffset: u32, dOutStride: u32, lengthsOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<CELL>;
+@group(0) @binding(1) var<storage, read> dOut: array<CELL>;
 @group(0) @binding(2) var<storage, read> lengths: array<i32>;
 @group(0) @binding(3) var<storage, read> decay: array<vec4f>;
-@group(0) @binding(4) var<storage, read> scores: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dScores: array<f32>;
+@group(0) @binding(4) var<storage, read> scores: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> dScores: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> edges: array<f32>;
 @group(0) @binding(7) var<uniform> p: Params;
 
 var<workgroup> rowSteps: array<vec4f, TM>;
 var<workgroup> columnSteps: array<vec4f, TM>;
-// Sum over heads; every element is only touched by its own invocation.
-var<workgroup> sums: array<vec4f, TM * TM / 4u>;
+
+struct Place {
+  headDim: u32,
+  // First token of the row and column tile within the chunk; tokens of the chunk.
+  row: u32, column: u32, tokens: u32,
+  // Elements before the chunk's first token of the head.
+  x: u32, dOut: u32,
+}
+var<private> here: Place;
+
+fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
+  let t = here.row + m;
+  if (t >= here.tokens || k >= here.headDim) {
+    return vec4f();
+  }
+  let at = here.dOut + t * p.dOutStride + k;
+//#if VECTOR
+  return dOut[at / 4u];
+//#else
+  let s = at + folded(here.headDim - k);
+  return select(vec4f(), vec4f(dOut[s.x], dOut[s.y], dOut[s.z], dOut[s.w]), present(here.headDim - k));
+//#end
+}
+fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
+  return quad;
+}
+fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
+  let t = here.column + n;
+  if (t >= here.tokens || k >= here.headDim) {
+    return vec4f();
+  }
+  let at = here.x + t * p.xStride + k;
+//#if VECTOR
+  return x[at / 4u];
+//#else
+  let s = at + folded(here.headDim - k);
+  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.headDim - k));
+//#end
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -48,7 +86,6 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
   let part = id % p.parts;
   let pair = (id / p.parts) % p.pairs;
   let tiles = tilePair(pair);
@@ -56,18 +93,26 @@ fn main(
   let g = cell % p.nGroups;
   let chunk = cell / p.nGroups;
   let b = chunk / p.nChunks;
-  let first = chunk % p.nChunks * CHUNK;
+  let c = chunk % p.nChunks;
   let t0 = tiles.x * TM;
   let k0 = tiles.y * TM;
   var real = p.length;
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  // A slab may reach beyond the chunk.
-  real = min(real, first + CHUNK);
-  for (var e = tid; e < TM * TM / 4u; e += THREADS) {
-    sums[e] = vec4f(0.0f);
-  }
+  let tokens = min(CHUNK, real - min(real, c * CHUNK));
+  let first = b * p.length + c * CHUNK;
+  here.headDim = HEAD_DIM;
+  here.row = t0;
+  here.column = k0;
+  here.tokens = tokens;
+  // Sums over heads of the invocation's quads.
+  //#repeat s 0 STRIPS
+  //#repeat i 0 QUADS
+  var sum$s$i = vec4f(0.0f);
+  //#end
+  //#end
+  var acc: TileSums;
   let lastHead = min((part + 1u) * HEADS, p.headsPerGroup);
   for (var i = part * HEADS; i < lastHead; i++) {
     let h = g * p.headsPerGroup + i;
@@ -76,97 +121,76 @@ fn main(
       rowSteps[m] = decay[line * CHUNK + t0 + m];
       columnSteps[m] = decay[line * CHUNK + k0 + m];
     }
+    here.x = p.xOffset + first * p.xStride + h * HEAD_DIM;
+    here.dOut = p.dOutOffset + first * p.dOutStride + h * HEAD_DIM;
     tileClear(&acc);
-    for (var p0 = 0u; p0 < HEAD_DIM; p0 += TK) {
-      for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-        let at = alongK(e);
-        let t = first + t0 + at.y;
-        let column = p0 + at.x;
-        var value = vec4f(0.0f);
-        if (t < real && column < HEAD_DIM) {
-          let o = p.dOutOffset + (b * p.length + t) * p.dOutStride + h * HEAD_DIM + column;
-          let s = quadTo(t, real) * p.dOutStride;
-          value = select(vec4f(), vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]), withinTo(t, real));
-        }
-        stageA(at.x, at.y, value);
-      }
-      for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-        let at = alongK(e);
-        let t = first + k0 + at.y;
-        let column = p0 + at.x;
-        var value = vec4f(0.0f);
-        if (t < real && column < HEAD_DIM) {
-          let o = p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column;
-          let s = quadTo(t, real) * p.xStride;
-          value = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), withinTo(t, real));
-        }
-        stageB(at.x, at.y, value);
-      }
-      workgroupBarrier();
-      tileStep(&acc, tid);
-      workgroupBarrier();
-    }
-    tileFlush(&acc, tid);
+    product(&acc, tid, 0u, 0u, HEAD_DIM, true, true);
+    let edgesAt = (line * p.pairs + pair) * 2u * TM;
+    // Invocation n has the sums down column n, over the rows of all strips.
+    var down = 0.0f;
+    //#repeat s 0 STRIPS
+    tileFlush(&acc, tid, $s);
     workgroupBarrier();
-    for (var e = tid; e < TM * TM / 4u; e += THREADS) {
-      let at = alongM(e, TM);
-      let m = at.x;
+    //#repeat i 0 QUADS
+    if (tid + $i * THREADS < STRIP_ROWS * TM / 4u) {
+      let at = quadAt(tid + $i * THREADS, TM / 4u);
+      let m = stripRow($s, at.x);
       let n = at.y;
       var w = vec4f(0.0f);
-      if (k0 + n <= t0 + m && first + t0 + m < real) {
-        let here = rowSteps[m];
+      if (k0 + n <= t0 + m && t0 + m < tokens) {
+        let step = rowSteps[m];
         let c0 = columnSteps[n];
         let c1 = columnSteps[n + 1u];
         let c2 = columnSteps[n + 2u];
         let c3 = columnSteps[n + 3u];
-        let spans = vec4f(span(here, c0), span(here, c1), span(here, c2), span(here, c3));
+        let spans = vec4f(span(step, c0), span(step, c1), span(step, c2), span(step, c3));
         let weight = vec4f(c0.x, c1.x, c2.x, c3.x);
         let line = vec4u(k0 + n) + vec4u(0u, 1u, 2u, 3u);
-        let decayed = select(
-          vec4f(), tileReadQuad(m, n) * exp(spans) * weight, line <= vec4u(t0 + m));
-        sums[e] += decayed;
-        let o = (cell * CHUNK + t0 + m) * CHUNK + k0 + n;
-        w = select(
-          vec4f(), decayed * vec4f(scores[o], scores[o + 1u], scores[o + 2u], scores[o + 3u]), line < vec4u(t0 + m));
+        let decayed = select(vec4f(), stripQuad(at.x, n) * exp(spans) * weight, line <= vec4u(t0 + m));
+        sum$s$i += decayed;
+        w = select(vec4f(), decayed * scores[((cell * CHUNK + t0 + m) * CHUNK + k0 + n) / 4u], line < vec4u(t0 + m));
       }
-      tileWriteQuad(m, n, w);
+      stripWrite(at.x, n, w);
     }
+    //#end
     workgroupBarrier();
-    let edgesAt = (line * p.pairs + pair) * 2u * TM;
-    if (tiles.x == tiles.y) {
-      for (var m = tid; m < TM; m += THREADS) {
+    for (var r = tid; r < STRIP_ROWS; r += THREADS) {
+      if (tiles.x == tiles.y) {
         var before = 0.0f;
         for (var n = 0u; n < TM; n += 4u) {
-          let w = tileReadQuad(m, n);
-          let sums2 = vec2f(before + w.x, before + w.x + w.y);
-          tileWriteQuad(m, n, vec4f(before, sums2, sums2.y + w.z));
-          before = sums2.y + w.z + w.w;
+          let w = stripQuad(r, n);
+          let upTo = vec2f(before + w.x, before + w.x + w.y);
+          stripWrite(r, n, vec4f(before, upTo, upTo.y + w.z));
+          before = upTo.y + w.z + w.w;
         }
-      }
-      workgroupBarrier();
-      for (var n = tid; n < TM; n += THREADS) {
-        var across = 0.0f;
-        for (var m = n; m < TM; m++) {
-          across += tileRead(m, n);
+      } else {
+        var row = vec4f(0.0f);
+        for (var n = 0u; n < TM; n += 4u) {
+          row += stripQuad(r, n);
         }
-        edges[edgesAt + n] = across;
-      }
-    } else {
-      for (var m = tid; m < TM; m += THREADS) {
-        var row = 0.0f;
-        var column = 0.0f;
-        for (var n = 0u; n < TM; n++) {
-          row += tileRead(m, (n + m) % TM);
-          column += tileRead(n, m);
-        }
-        edges[edgesAt + m] = row;
-        edges[edgesAt + TM + m] = column;
+        edges[edgesAt + stripRow($s, r)] = (row.x + row.y) + (row.z + row.w);
       }
     }
     workgroupBarrier();
+    if (tid < TM) {
+      for (var r = 0u; r < STRIP_ROWS; r++) {
+        if (tiles.x != tiles.y || stripRow($s, r) >= tid) {
+          down += stripRead(r, tid);
+        }
+      }
+    }
+    workgroupBarrier();
+    //#end
+    if (tid < TM) {
+      edges[edgesAt + select(TM, 0u, tiles.x == tiles.y) + tid] = down;
+    }
   }
-  workgroupBarrier();
-  for (var e = tid; e < TM * TM; e += THREADS) {
-    dScores[((part * p.cells + cell) * CHUNK + t0 + e / TM) * CHUNK + k0 + e % TM] = sums[e / 4u][e % 4u];
+  //#repeat s 0 STRIPS
+  //#repeat i 0 QUADS
+  if (tid + $i * THREADS < STRIP_ROWS * TM / 4u) {
+    let at = quadAt(tid + $i * THREADS, TM / 4u);
+    dScores[(((part * p.cells + cell) * CHUNK + t0 + stripRow($s, at.x)) * CHUNK + k0 + at.y) / 4u] = sum$s$i;
   }
+  //#end
+  //#end
 }

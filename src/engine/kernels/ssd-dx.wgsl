@@ -11,6 +11,7 @@
 //#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
+//#include ssd-product
 
 struct Params {
   headDim: u32, dState: u32,
@@ -19,15 +20,15 @@ struct Params {
   skipOffset: u32, lengthsOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> B: array<f32>;
-@group(0) @binding(2) var<storage, read> dOut: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<CELL>;
+@group(0) @binding(1) var<storage, read> B: array<CELL>;
+@group(0) @binding(2) var<storage, read> dOut: array<CELL>;
 @group(0) @binding(3) var<storage, read> skip: array<f32>;
 @group(0) @binding(4) var<storage, read> lengths: array<i32>;
 @group(0) @binding(5) var<storage, read> decay: array<vec4f>;
-@group(0) @binding(6) var<storage, read> scores: array<f32>;
-@group(0) @binding(7) var<storage, read> dStates: array<f32>;
-@group(0) @binding(8) var<storage, read_write> dX: array<f32>;
+@group(0) @binding(6) var<storage, read> scores: array<vec4f>;
+@group(0) @binding(7) var<storage, read> dStates: array<CELL>;
+@group(0) @binding(8) var<storage, read_write> dX: array<CELL>;
 @group(0) @binding(9) var<storage, read_write> rowSums: array<vec2f>;
 @group(0) @binding(10) var<storage, read_write> skipSums: array<f32>;
 @group(0) @binding(11) var<uniform> p: Params;
@@ -37,17 +38,97 @@ var<workgroup> fades: array<f32, TM>;
 var<workgroup> viaEnd: array<f32, TM>;
 var<workgroup> skips: array<f32, THREADS>;
 
-// Σ over a row of the flushed tile, from a different column in every row so that rows meet different banks.
-fn rowSum(m: u32) -> f32 {
-  var sum = 0.0f;
-  for (var n = 0u; n < TN; n++) {
-    sum += tileRead(m, (n + m) % TN);
-  }
-  return sum;
+struct Place {
+  // Columns from the tile's first one to the end of the head; states.
+  columns: u32, states: u32,
+  // The tile's first token within the chunk; tokens of the chunk.
+  tile: u32, tokens: u32,
+  // Elements before the chunk's first token, before the chunk's scores and before the tile's first row of the state.
+  x: u32, dOut: u32, B: u32, scores: u32, S: u32,
+}
+var<private> here: Place;
+
+fn quadOfX(t: u32, n: u32) -> vec4f {
+  let at = here.x + t * p.xStride + n;
+//#if VECTOR
+  return x[at / 4u];
+//#else
+  let s = at + folded(here.columns - n);
+  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.columns - n));
+//#end
+}
+fn quadOfOut(t: u32, n: u32) -> vec4f {
+  let at = here.dOut + t * p.dOutStride + n;
+//#if VECTOR
+  return dOut[at / 4u];
+//#else
+  let s = at + folded(here.columns - n);
+  return select(vec4f(), vec4f(dOut[s.x], dOut[s.y], dOut[s.z], dOut[s.w]), present(here.columns - n));
+//#end
 }
 
-fn fadesOf(m: u32) -> vec4f {
-  return vec4f(fades[m], fades[m + 1u], fades[m + 2u], fades[m + 3u]);
+// Phase 0: B, states. Phase 1: scores, dOut.
+fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
+  let row = here.tile + m;
+  if (phase == 1u) {
+    if (row > k || k >= here.tokens) {
+      return vec4f();
+    }
+    return scores[(here.scores + k * CHUNK + row) / 4u];
+  }
+  if (row >= here.tokens || k >= here.states) {
+    return vec4f();
+  }
+  let at = here.B + row * p.BStride + k;
+//#if VECTOR
+  return B[at / 4u];
+//#else
+  let s = at + folded(here.states - k);
+  return select(vec4f(), vec4f(B[s.x], B[s.y], B[s.z], B[s.w]), present(here.states - k));
+//#end
+}
+fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
+  if (phase == 0u) {
+    return quad * fades[m];
+  }
+  let row = here.tile + m;
+  if (row > k || k >= here.tokens) {
+    return vec4f();
+  }
+  let d = steps[k];
+  let spans = vec4f(
+    span(d, steps[row]), span(d, steps[row + 1u]), span(d, steps[row + 2u]), span(d, steps[row + 3u]));
+  return select(vec4f(), quad * exp(spans), vec4u(row, row + 1u, row + 2u, row + 3u) <= vec4u(k));
+}
+fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
+  if (n >= here.columns) {
+    return vec4f();
+  }
+  if (phase == 1u) {
+    if (k >= here.tokens) {
+      return vec4f();
+    }
+    return quadOfOut(k, n);
+  }
+  if (k >= here.states) {
+    return vec4f();
+  }
+  let at = here.S + n * here.states + k;
+//#if VECTOR
+  return dStates[at / 4u];
+//#else
+  let s = at + folded(here.states - k);
+  return select(vec4f(), vec4f(dStates[s.x], dStates[s.y], dStates[s.z], dStates[s.w]), present(here.states - k));
+//#end
+}
+
+// The sum of row r of the flushed strip.
+fn rowSum(r: u32) -> f32 {
+  var sum = vec4f(0.0f);
+  for (var n = 0u; n < TN; n += 4u) {
+    sum += stripQuad(r, n);
+  }
+  return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 @compute @workgroup_size(THREADS)
@@ -64,8 +145,8 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
-  let tile = id % (CHUNK / TM);
+  let tileIndex = id % (CHUNK / TM);
+  let tile = tileIndex * TM;
   let columnTile = (id / (CHUNK / TM)) % p.columnTiles;
   let p0 = columnTile * TN;
   let line = id / (CHUNK / TM) / p.columnTiles;
@@ -73,165 +154,106 @@ fn main(
   let g = h / p.headsPerGroup;
   let c = (line / p.nHeads) % p.nChunks;
   let b = line / p.nHeads / p.nChunks;
-  let first = c * CHUNK;
-  let k0 = tile * TM;
   var real = p.length;
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  // A slab may reach beyond the chunk.
-  real = min(real, first + CHUNK);
+  let first = b * p.length + c * CHUNK;
+  let tokens = min(CHUNK, real - min(real, c * CHUNK));
+  here = Place(
+    HEAD_DIM - min(p0, HEAD_DIM), STATES, tile, tokens,
+    p.xOffset + first * p.xStride + h * HEAD_DIM + p0, p.dOutOffset + first * p.dOutStride + h * HEAD_DIM + p0,
+    p.BOffset + first * p.BStride + g * STATES,
+    ((b * p.nChunks + c) * p.nGroups + g) * CHUNK * CHUNK, (line * HEAD_DIM + p0) * STATES);
   for (var t = tid; t < CHUNK; t += THREADS) {
     steps[t] = decay[line * CHUNK + t];
   }
   for (var m = tid; m < TM; m += THREADS) {
     viaEnd[m] = 0.0f;
-    fades[m] = exp(span(decay[line * CHUNK + CHUNK - 1u], decay[line * CHUNK + k0 + m]));
+    fades[m] = exp(span(decay[line * CHUNK + CHUNK - 1u], decay[line * CHUNK + tile + m]));
   }
-  workgroupBarrier();
+  var acc: TileSums;
   tileClear(&acc);
-
   if (HAS_STATES && c + 1u < p.nChunks) {
-    for (var n0 = 0u; n0 < STATES; n0 += TK) {
-      for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-        let at = alongK(e);
-        let t = first + k0 + at.y;
-        let column = n0 + at.x;
+    product(&acc, tid, 0u, 0u, select(STATES, 0u, tile >= tokens), true, true);
+    for (var strip = 0u; strip < STRIPS; strip++) {
+      tileFlush(&acc, tid, strip);
+      workgroupBarrier();
+      for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+        let at = quadAt(e, TN / 4u);
+        let k = tile + stripRow(strip, at.x);
         var value = vec4f(0.0f);
-        if (t < real && column < STATES) {
-          let o = p.BOffset + (b * p.length + t) * p.BStride + g * STATES + column;
-          let s = quadTo(t, real) * p.BStride;
-          let four = vec4f(B[o + s.x], B[o + s.y], B[o + s.z], B[o + s.w]);
-          value = select(vec4f(), four, withinTo(t, real)) * fadesOf(at.y);
+        if (k < tokens && at.y < here.columns) {
+          value = stripQuad(at.x, at.y) * quadOfX(k, at.y);
         }
-        stageA(at.x, at.y, value);
-      }
-      for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-        let at = alongK(e);
-        let row = p0 + at.y;
-        let n = n0 + at.x;
-        var value = vec4f(0.0f);
-        if (row < HEAD_DIM && n < STATES) {
-          let o = (line * HEAD_DIM + row) * STATES + n;
-          let s = quad(row, HEAD_DIM) * STATES;
-          let four = vec4f(dStates[o + s.x], dStates[o + s.y], dStates[o + s.z], dStates[o + s.w]);
-          value = select(vec4f(), four, within(row, HEAD_DIM));
-        }
-        stageB(at.x, at.y, value);
+        stripWrite(at.x, at.y, value);
       }
       workgroupBarrier();
-      tileStep(&acc, tid);
+      for (var r = tid; r < STRIP_ROWS; r += THREADS) {
+        viaEnd[stripRow(strip, r)] = rowSum(r);
+      }
       workgroupBarrier();
     }
-    tileFlush(&acc, tid);
-    workgroupBarrier();
-    for (var e = tid; e < TM * TN / 4u; e += THREADS) {
-      let at = alongM(e, TN);
-      let k = first + k0 + at.x;
-      let column = p0 + at.y;
-      var value = vec4f(0.0f);
-      if (k < real && column < HEAD_DIM) {
-        let o = p.xOffset + (b * p.length + k) * p.xStride + h * HEAD_DIM + column;
-        let s = quad(column, HEAD_DIM);
-        let u = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), within(column, HEAD_DIM));
-        value = tileReadQuad(at.x, at.y) * u;
-      }
-      tileWriteQuad(at.x, at.y, value);
-    }
-    workgroupBarrier();
-    for (var m = tid; m < TM; m += THREADS) {
-      viaEnd[m] = rowSum(m);
-    }
-    workgroupBarrier();
   }
-
-  let scoresAt = ((b * p.nChunks + c) * p.nGroups + g) * CHUNK * CHUNK;
-  for (var t0 = k0; t0 < CHUNK; t0 += TK) {
-    if (first + t0 >= real) {
-      break;
-    }
-    for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-      let at = alongM(e, TM);
-      let t = t0 + at.x;
-      let k = k0 + at.y;
-      var value = vec4f(0.0f);
-      if (k <= t && first + t < real) {
-        let o = scoresAt + t * CHUNK + k;
-        let here = steps[t];
-        let spans = vec4f(
-          span(here, steps[k]), span(here, steps[k + 1u]), span(here, steps[k + 2u]), span(here, steps[k + 3u]));
-        let ok = vec4u(k, k + 1u, k + 2u, k + 3u) <= vec4u(t);
-        value = select(vec4f(), vec4f(scores[o], scores[o + 1u], scores[o + 2u], scores[o + 3u]) * exp(spans), ok);
-      }
-      stageA(at.x, at.y, value);
-    }
-    for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-      let at = alongM(e, TN);
-      let t = first + t0 + at.x;
-      let column = p0 + at.y;
-      var value = vec4f(0.0f);
-      if (t < real && column < HEAD_DIM) {
-        let o = p.dOutOffset + (b * p.length + t) * p.dOutStride + h * HEAD_DIM + column;
-        let s = quad(column, HEAD_DIM);
-        let four = vec4f(dOut[o + s.x], dOut[o + s.y], dOut[o + s.z], dOut[o + s.w]);
-        value = select(vec4f(), four, within(column, HEAD_DIM));
-      }
-      stageB(at.x, at.y, value);
-    }
-    workgroupBarrier();
-    tileStep(&acc, tid);
-    workgroupBarrier();
-  }
-
-  tileFlush(&acc, tid);
-  workgroupBarrier();
+  product(&acc, tid, 1u, tile, tokens, false, false);
   var skipWeight = 0.0f;
   if (HAS_SKIP) {
     skipWeight = skip[p.skipOffset + h];
   }
   var skipSum = 0.0f;
-  for (var e = tid; e < TM * TN; e += THREADS) {
-    let k = first + k0 + e / TN;
-    let column = p0 + e % TN;
-    if (k < p.length && column < HEAD_DIM) {
-      var value = 0.0f;
-      if (k < real) {
-        let u = x[p.xOffset + (b * p.length + k) * p.xStride + h * HEAD_DIM + column];
-        let sum = tileRead(e / TN, e % TN);
-        value = steps[k0 + e / TN].x * sum;
-        if (HAS_SKIP) {
-          let dy = dOut[p.dOutOffset + (b * p.length + k) * p.dOutStride + h * HEAD_DIM + column];
-          value += skipWeight * dy;
-          skipSum += u * dy;
+  for (var strip = 0u; strip < STRIPS; strip++) {
+    tileFlush(&acc, tid, strip);
+    workgroupBarrier();
+    for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+      let at = quadAt(e, TN / 4u);
+      let k = tile + stripRow(strip, at.x);
+      var mine = vec4f(0.0f);
+      if (c * CHUNK + k < p.length && at.y < here.columns) {
+        var value = vec4f(0.0f);
+        if (k < tokens) {
+          let sum = stripQuad(at.x, at.y);
+          let u = quadOfX(k, at.y);
+          mine = sum * u;
+          value = steps[k].x * sum;
+          if (HAS_SKIP) {
+            let dy = quadOfOut(k, at.y);
+            value += skipWeight * dy;
+            skipSum += dot(u, dy);
+          }
         }
+        let o = p.dXOffset + (first + k) * p.dXStride + h * HEAD_DIM + p0 + at.y;
+//#if VECTOR
+        dX[o / 4u] = value;
+//#else
+        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
+          dX[o + i] = value[i];
+        }
+//#end
       }
-      dX[p.dXOffset + (b * p.length + k) * p.dXStride + h * HEAD_DIM + column] = value;
+      stripWrite(at.x, at.y, mine);
     }
+    workgroupBarrier();
+    for (var r = tid; r < STRIP_ROWS; r += THREADS) {
+      let m = stripRow(strip, r);
+      rowSums[(line * p.columnTiles + columnTile) * CHUNK + tile + m] = vec2f(viaEnd[m], rowSum(r));
+    }
+    workgroupBarrier();
   }
   skips[tid] = skipSum;
   workgroupBarrier();
-  for (var e = tid; e < TM * TN / 4u; e += THREADS) {
-    let at = alongM(e, TN);
-    let k = first + k0 + at.x;
-    let column = p0 + at.y;
-    var value = vec4f(0.0f);
-    if (k < real && column < HEAD_DIM) {
-      let o = p.xOffset + (b * p.length + k) * p.xStride + h * HEAD_DIM + column;
-      let s = quad(column, HEAD_DIM);
-      let u = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), within(column, HEAD_DIM));
-      value = tileReadQuad(at.x, at.y) * u;
+  if (HAS_SKIP && tid < 32u) {
+    var share = 0.0f;
+    for (var i = tid; i < THREADS; i += 32u) {
+      share += skips[i];
     }
-    tileWriteQuad(at.x, at.y, value);
+    skips[tid] = share;
   }
   workgroupBarrier();
-  for (var m = tid; m < TM; m += THREADS) {
-    rowSums[(line * p.columnTiles + columnTile) * CHUNK + k0 + m] = vec2f(viaEnd[m], rowSum(m));
-  }
   if (HAS_SKIP && tid == 0u) {
-    var sum = 0.0f;
-    for (var i = 0u; i < THREADS; i++) {
-      sum += skips[i];
+    var total = 0.0f;
+    for (var i = 0u; i < min(32u, THREADS); i++) {
+      total += skips[i];
     }
-    skipSums[(((b * p.nChunks + c) * p.columnTiles + columnTile) * (CHUNK / TM) + tile) * p.nHeads + h] = sum;
+    skipSums[(((b * p.nChunks + c) * p.columnTiles + columnTile) * (CHUNK / TM) + tileIndex) * p.nHeads + h] = total;
   }
 }

@@ -9,6 +9,7 @@
 //#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
+//#include ssd-product
 
 struct Params {
   headDim: u32, dState: u32,
@@ -17,21 +18,96 @@ struct Params {
   skipOffset: u32, lengthsOffset: u32, statesOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> C: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<CELL>;
+@group(0) @binding(1) var<storage, read> C: array<CELL>;
 @group(0) @binding(2) var<storage, read> skip: array<f32>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
 @group(0) @binding(4) var<storage, read> decay: array<vec4f>;
-@group(0) @binding(5) var<storage, read> scores: array<f32>;
-@group(0) @binding(6) var<storage, read> states: array<f32>;
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;
+@group(0) @binding(5) var<storage, read> scores: array<vec4f>;
+@group(0) @binding(6) var<storage, read> states: array<CELL>;
+@group(0) @binding(7) var<storage, read_write> out: array<CELL>;
 @group(0) @binding(8) var<uniform> p: Params;
 
 var<workgroup> steps: array<vec4f, CHUNK>;
 var<workgroup> fades: array<f32, TM>;
 
-fn fadesOf(m: u32) -> vec4f {
-  return vec4f(fades[m], fades[m + 1u], fades[m + 2u], fades[m + 3u]);
+struct Place {
+  // Columns from the tile's first one to the end of the head; states.
+  columns: u32, states: u32,
+  // The tile's first token within the chunk; tokens of the chunk.
+  tile: u32, tokens: u32,
+  // Elements before the chunk's first token, before the chunk's scores and before the tile's first row of the state.
+  x: u32, C: u32, scores: u32, S: u32,
+}
+var<private> here: Place;
+
+fn quadOfX(t: u32, n: u32) -> vec4f {
+  let at = here.x + t * p.xStride + n;
+//#if VECTOR
+  return x[at / 4u];
+//#else
+  let s = at + folded(here.columns - n);
+  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.columns - n));
+//#end
+}
+
+// Phase 0: C, states. Phase 1: scores, x.
+fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
+  let t = here.tile + m;
+  if (phase == 1u) {
+    if (k > t || t >= here.tokens) {
+      return vec4f();
+    }
+    return scores[(here.scores + t * CHUNK + k) / 4u];
+  }
+  if (t >= here.tokens || k >= here.states) {
+    return vec4f();
+  }
+  let at = here.C + t * p.CStride + k;
+//#if VECTOR
+  return C[at / 4u];
+//#else
+  let s = at + folded(here.states - k);
+  return select(vec4f(), vec4f(C[s.x], C[s.y], C[s.z], C[s.w]), present(here.states - k));
+//#end
+}
+fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
+  if (phase == 0u) {
+    return quad * fades[m];
+  }
+  let t = here.tile + m;
+  if (k > t) {
+    return vec4f();
+  }
+  let d = steps[t];
+  let k0 = steps[k];
+  let k1 = steps[k + 1u];
+  let k2 = steps[k + 2u];
+  let k3 = steps[k + 3u];
+  let spans = vec4f(span(d, k0), span(d, k1), span(d, k2), span(d, k3));
+  let value = quad * exp(spans) * vec4f(k0.x, k1.x, k2.x, k3.x);
+  return select(vec4f(), value, vec4u(k, k + 1u, k + 2u, k + 3u) <= vec4u(t));
+}
+fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
+  if (n >= here.columns) {
+    return vec4f();
+  }
+  if (phase == 1u) {
+    if (k >= here.tokens) {
+      return vec4f();
+    }
+    return quadOfX(k, n);
+  }
+  if (k >= here.states) {
+    return vec4f();
+  }
+  let at = here.S + n * here.states + k;
+//#if VECTOR
+  return states[at / 4u];
+//#else
+  let s = at + folded(here.states - k);
+  return select(vec4f(), vec4f(states[s.x], states[s.y], states[s.z], states[s.w]), present(here.states - k));
+//#end
 }
 
 @compute @workgroup_size(THREADS)
@@ -48,124 +124,66 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
-  let tile = id % (CHUNK / TM);
+  let tile = id % (CHUNK / TM) * TM;
   let p0 = (id / (CHUNK / TM)) % p.columnTiles * TN;
   let line = id / (CHUNK / TM) / p.columnTiles;
   let h = line % p.nHeads;
   let g = h / p.headsPerGroup;
   let c = (line / p.nHeads) % p.nChunks;
   let b = line / p.nHeads / p.nChunks;
-  let first = c * CHUNK;
-  let t0 = tile * TM;
-  if (first + t0 >= p.length) {
+  if (c * CHUNK + tile >= p.length) {
     return;
   }
   var real = p.length;
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
-  // A slab may reach beyond the chunk.
-  real = min(real, first + CHUNK);
+  let first = b * p.length + c * CHUNK;
+  let tokens = min(CHUNK, real - min(real, c * CHUNK));
+  here = Place(
+    HEAD_DIM - min(p0, HEAD_DIM), STATES, tile, tokens,
+    p.xOffset + first * p.xStride + h * HEAD_DIM + p0, p.COffset + first * p.CStride + g * STATES,
+    ((b * p.nChunks + c) * p.nGroups + g) * CHUNK * CHUNK, p.statesOffset + (line * HEAD_DIM + p0) * STATES);
   for (var t = tid; t < CHUNK; t += THREADS) {
     steps[t] = decay[line * CHUNK + t];
   }
   for (var m = tid; m < TM; m += THREADS) {
-    fades[m] = fadeOf(decay[line * CHUNK + t0 + m]);
+    fades[m] = fadeOf(decay[line * CHUNK + tile + m]);
   }
-  workgroupBarrier();
+  var acc: TileSums;
   tileClear(&acc);
-
   if (HAS_STATES) {
-    for (var n0 = 0u; n0 < STATES; n0 += TK) {
-      for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-        let at = alongK(e);
-        let t = first + t0 + at.y;
-        let column = n0 + at.x;
-        var value = vec4f(0.0f);
-        if (t < real && column < STATES) {
-          let o = p.COffset + (b * p.length + t) * p.CStride + g * STATES + column;
-          let s = quadTo(t, real) * p.CStride;
-          let four = vec4f(C[o + s.x], C[o + s.y], C[o + s.z], C[o + s.w]);
-          value = select(vec4f(), four, withinTo(t, real)) * fadesOf(at.y);
-        }
-        stageA(at.x, at.y, value);
-      }
-      for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-        let at = alongK(e);
-        let row = p0 + at.y;
-        let n = n0 + at.x;
-        var value = vec4f(0.0f);
-        if (row < HEAD_DIM && n < STATES) {
-          let o = p.statesOffset + (line * HEAD_DIM + row) * STATES + n;
-          let s = quad(row, HEAD_DIM) * STATES;
-          let four = vec4f(states[o + s.x], states[o + s.y], states[o + s.z], states[o + s.w]);
-          value = select(vec4f(), four, within(row, HEAD_DIM));
-        }
-        stageB(at.x, at.y, value);
-      }
-      workgroupBarrier();
-      tileStep(&acc, tid);
-      workgroupBarrier();
-    }
+    product(&acc, tid, 0u, 0u, select(STATES, 0u, tile >= tokens), true, true);
   }
-
-  let scoresAt = ((b * p.nChunks + c) * p.nGroups + g) * CHUNK * CHUNK;
-  for (var k0 = 0u; k0 < t0 + TM; k0 += TK) {
-    if (first + k0 >= real) {
-      break;
-    }
-    for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-      let at = alongK(e);
-      let t = t0 + at.y;
-      let k = k0 + at.x;
-      var value = vec4f(0.0f);
-      if (k < t + 4u && first + t < real) {
-        let o = scoresAt + t * CHUNK + k;
-        let source = steps[k];
-        let spans = vec4f(
-          span(steps[t], source), span(steps[t + 1u], source), span(steps[t + 2u], source), span(steps[t + 3u], source));
-        let ok = withinTo(first + t, real) & (vec4u(k) <= vec4u(t, t + 1u, t + 2u, t + 3u));
-        let raw = vec4f(scores[o], scores[o + CHUNK], scores[o + 2u * CHUNK], scores[o + 3u * CHUNK]);
-        value = select(vec4f(), raw * exp(spans) * source.x, ok);
-      }
-      stageA(at.x, at.y, value);
-    }
-    for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-      let at = alongM(e, TN);
-      let t = first + k0 + at.x;
-      let column = p0 + at.y;
-      var value = vec4f(0.0f);
-      if (t < real && column < HEAD_DIM) {
-        let o = p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column;
-        let s = quad(column, HEAD_DIM);
-        value = select(vec4f(), vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]), within(column, HEAD_DIM));
-      }
-      stageB(at.x, at.y, value);
-    }
-    workgroupBarrier();
-    tileStep(&acc, tid);
-    workgroupBarrier();
-  }
-
-  tileFlush(&acc, tid);
-  workgroupBarrier();
+  product(&acc, tid, 1u, 0u, select(min(tile + TM, tokens), 0u, tile >= tokens), true, false);
   var skipWeight = 0.0f;
   if (HAS_SKIP) {
     skipWeight = skip[p.skipOffset + h];
   }
-  for (var e = tid; e < TM * TN; e += THREADS) {
-    let t = first + t0 + e / TN;
-    let column = p0 + e % TN;
-    if (t < p.length && column < HEAD_DIM) {
-      var y = 0.0f;
-      if (t < real) {
-        y = tileRead(e / TN, e % TN);
-        if (HAS_SKIP) {
-          y += skipWeight * x[p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column];
+  for (var strip = 0u; strip < STRIPS; strip++) {
+    tileFlush(&acc, tid, strip);
+    workgroupBarrier();
+    for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+      let at = quadAt(e, TN / 4u);
+      let t = tile + stripRow(strip, at.x);
+      if (c * CHUNK + t < p.length && at.y < here.columns) {
+        var y = vec4f(0.0f);
+        if (t < tokens) {
+          y = stripQuad(at.x, at.y);
+          if (HAS_SKIP) {
+            y += skipWeight * quadOfX(t, at.y);
+          }
         }
+        let o = p.outOffset + (first + t) * p.outStride + h * HEAD_DIM + p0 + at.y;
+//#if VECTOR
+        out[o / 4u] = y;
+//#else
+        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
+          out[o + i] = y[i];
+        }
+//#end
       }
-      out[p.outOffset + (b * p.length + t) * p.outStride + h * HEAD_DIM + column] = y;
     }
+    workgroupBarrier();
   }
 }

@@ -12,6 +12,7 @@
 //#include ssd-span
 //#include ssd-tile
 //#include ssd-stage
+//#include ssd-product
 
 struct Params {
   headDim: u32, dState: u32,
@@ -19,15 +20,83 @@ struct Params {
   xOffset: u32, xStride: u32, VOffset: u32, VStride: u32, lengthsOffset: u32, stateOffset: u32, statesOffset: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> V: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<CELL>;
+@group(0) @binding(1) var<storage, read> V: array<CELL>;
 @group(0) @binding(2) var<storage, read> decay: array<vec4f>;
 @group(0) @binding(3) var<storage, read> lengths: array<i32>;
-@group(0) @binding(4) var<storage, read_write> states: array<f32>;
-@group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(4) var<storage, read_write> states: array<CELL>;
+@group(0) @binding(5) var<storage, read_write> state: array<CELL>;
 @group(0) @binding(6) var<uniform> p: Params;
 
 var<workgroup> factors: array<f32, CHUNK>;
+
+struct Place {
+  // Columns of x and V from the tile's first one to the end of the head or group.
+  rows: u32, columns: u32,
+  // Elements before the chunk's first token at the tile's first column; tokens of the chunk.
+  x: u32, V: u32, tokens: u32,
+}
+var<private> here: Place;
+
+fn fetchA(phase: u32, t: u32, m: u32) -> vec4f {
+  if (t >= here.tokens || m >= here.rows) {
+    return vec4f();
+  }
+  let at = here.x + t * p.xStride + m;
+//#if VECTOR
+  return x[at / 4u];
+//#else
+  let s = at + folded(here.rows - m);
+  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.rows - m));
+//#end
+}
+fn weighA(phase: u32, t: u32, m: u32, quad: vec4f) -> vec4f {
+  return quad * factors[min(t, CHUNK - 1u)];
+}
+fn fetchB(phase: u32, t: u32, n: u32) -> vec4f {
+  if (t >= here.tokens || n >= here.columns) {
+    return vec4f();
+  }
+  let at = here.V + t * p.VStride + n;
+//#if VECTOR
+  return V[at / 4u];
+//#else
+  let s = at + folded(here.columns - n);
+  return select(vec4f(), vec4f(V[s.x], V[s.y], V[s.z], V[s.w]), present(here.columns - n));
+//#end
+}
+
+// Writes the tile to `states`, or (`last`) to `state`, from element `to` on.
+fn keep(acc: ptr<function, TileSums>, tid: u32, to: u32, stride: u32, last: bool) {
+  for (var strip = 0u; strip < STRIPS; strip++) {
+    tileFlush(acc, tid, strip);
+    workgroupBarrier();
+    for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+      let at = quadAt(e, TN / 4u);
+      let row = stripRow(strip, at.x);
+      if (row < here.rows && at.y < here.columns) {
+        let o = to + row * stride + at.y;
+        let value = stripQuad(at.x, at.y);
+//#if VECTOR
+        if (last) {
+          state[o / 4u] = value;
+        } else {
+          states[o / 4u] = value;
+        }
+//#else
+        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
+          if (last) {
+            state[o + i] = value[i];
+          } else {
+            states[o + i] = value[i];
+          }
+        }
+//#end
+      }
+    }
+    workgroupBarrier();
+  }
+}
 
 @compute @workgroup_size(THREADS)
 fn main(
@@ -43,7 +112,6 @@ fn main(
   if (id >= p.total) {
     return;
   }
-  var acc: TileSums;
   let n0 = id % p.columnTiles * TN;
   let p0 = (id / p.columnTiles) % p.rowTiles * TM;
   let line = id / p.columnTiles / p.rowTiles;
@@ -59,25 +127,35 @@ fn main(
   if (HAS_LENGTHS) {
     real = u32(clamp(lengths[p.lengthsOffset + b], 0, i32(p.length)));
   }
+  here.rows = HEAD_DIM - min(p0, HEAD_DIM);
+  here.columns = STATES - min(n0, STATES);
+  let tileAt = p0 * STATES + n0;
+  let stateAt = p.stateOffset + (b * p.nHeads + h) * HEAD_DIM * STATES + tileAt;
 
+  var acc: TileSums;
   tileClear(&acc);
   if (HAS_STATE && !LOCAL) {
-    for (var e = tid; e < TM * TN / 4u; e += THREADS) {
-      let at = alongM(e, TN);
-      let row = p0 + at.x;
-      let n = n0 + at.y;
-      var value = vec4f(0.0f);
-      if (row < HEAD_DIM && n < STATES) {
-        let o = p.stateOffset + ((b * p.nHeads + h) * HEAD_DIM + row) * STATES + n;
-        let s = quad(n, STATES);
-        let four = vec4f(state[o + s.x], state[o + s.y], state[o + s.z], state[o + s.w]);
-        value = select(vec4f(), four, within(n, STATES));
+    for (var strip = 0u; strip < STRIPS; strip++) {
+      for (var e = tid; e < STRIP_ROWS * TN / 4u; e += THREADS) {
+        let at = quadAt(e, TN / 4u);
+        let row = stripRow(strip, at.x);
+        var value = vec4f(0.0f);
+        if (row < here.rows && at.y < here.columns) {
+          let o = stateAt + row * STATES + at.y;
+//#if VECTOR
+          value = state[o / 4u];
+//#else
+          let s = o + folded(here.columns - at.y);
+          value = select(
+            vec4f(), vec4f(state[s.x], state[s.y], state[s.z], state[s.w]), present(here.columns - at.y));
+//#end
+        }
+        stripWrite(at.x, at.y, value);
       }
-      tileWriteQuad(at.x, at.y, value);
+      workgroupBarrier();
+      tileLoad(&acc, tid, strip);
+      workgroupBarrier();
     }
-    workgroupBarrier();
-    tileLoad(&acc, tid);
-    workgroupBarrier();
   }
 
   let rounds = select(p.nChunks, 1u, LOCAL);
@@ -85,16 +163,8 @@ fn main(
     var chunk = only;
     if (!LOCAL) {
       chunk = select(i, p.nChunks - 1u - i, REVERSE);
-      tileFlush(&acc, tid);
-      workgroupBarrier();
-      let at = p.statesOffset + ((b * p.nChunks + chunk) * p.nHeads + h) * HEAD_DIM * STATES;
-      for (var e = tid; e < TM * TN; e += THREADS) {
-        let row = p0 + e / TN;
-        let n = n0 + e % TN;
-        if (row < HEAD_DIM && n < STATES) {
-          states[at + row * STATES + n] = tileRead(e / TN, e % TN);
-        }
-      }
+      let to = p.statesOffset + ((b * p.nChunks + chunk) * p.nHeads + h) * HEAD_DIM * STATES + tileAt;
+      keep(&acc, tid, to, STATES, false);
       // What the last chunk adds is only wanted by a state that is kept.
       if (i + 1u == rounds && !HAS_STATE) {
         break;
@@ -107,58 +177,18 @@ fn main(
       factors[t] = select(d.x * exp(span(end, d)), fadeOf(d), REVERSE);
     }
     tileScale(&acc, fadeOf(end));
-    workgroupBarrier();
-    // A slab may reach beyond the chunk.
-    let last = min(real, (chunk + 1u) * CHUNK);
-    for (var t0 = 0u; t0 < CHUNK; t0 += TK) {
-      if (chunk * CHUNK + t0 >= last) {
-        break;
-      }
-      for (var e = tid; e < TK * TM / 4u; e += THREADS) {
-        let at = alongM(e, TM);
-        let t = chunk * CHUNK + t0 + at.x;
-        let column = p0 + at.y;
-        var value = vec4f(0.0f);
-        if (t < last && column < HEAD_DIM) {
-          let o = p.xOffset + (b * p.length + t) * p.xStride + h * HEAD_DIM + column;
-          let s = quad(column, HEAD_DIM);
-          let four = vec4f(x[o + s.x], x[o + s.y], x[o + s.z], x[o + s.w]);
-          value = select(vec4f(), four, within(column, HEAD_DIM)) * factors[t0 + at.x];
-        }
-        stageA(at.x, at.y, value);
-      }
-      for (var e = tid; e < TK * TN / 4u; e += THREADS) {
-        let at = alongM(e, TN);
-        let t = chunk * CHUNK + t0 + at.x;
-        let column = n0 + at.y;
-        var value = vec4f(0.0f);
-        if (t < last && column < STATES) {
-          let o = p.VOffset + (b * p.length + t) * p.VStride + g * STATES + column;
-          let s = quad(column, STATES);
-          value = select(vec4f(), vec4f(V[o + s.x], V[o + s.y], V[o + s.z], V[o + s.w]), within(column, STATES));
-        }
-        stageB(at.x, at.y, value);
-      }
-      workgroupBarrier();
-      tileStep(&acc, tid);
-      workgroupBarrier();
-    }
+    let first = b * p.length + chunk * CHUNK;
+    let tokens = min(CHUNK, real - min(real, chunk * CHUNK));
+    here.x = p.xOffset + first * p.xStride + h * HEAD_DIM + p0;
+    here.V = p.VOffset + first * p.VStride + g * STATES + n0;
+    here.tokens = tokens;
+    product(&acc, tid, 0u, 0u, tokens, false, false);
   }
 
-  if (LOCAL || HAS_STATE) {
-    tileFlush(&acc, tid);
-    workgroupBarrier();
-    for (var e = tid; e < TM * TN; e += THREADS) {
-      let row = p0 + e / TN;
-      let n = n0 + e % TN;
-      if (row < HEAD_DIM && n < STATES) {
-        let value = tileRead(e / TN, e % TN);
-        if (LOCAL) {
-          states[p.statesOffset + (((b * p.nChunks + only) * p.nHeads + h) * HEAD_DIM + row) * STATES + n] = value;
-        } else {
-          state[p.stateOffset + ((b * p.nHeads + h) * HEAD_DIM + row) * STATES + n] = value;
-        }
-      }
-    }
+  if (LOCAL) {
+    let to = p.statesOffset + ((b * p.nChunks + only) * p.nHeads + h) * HEAD_DIM * STATES + tileAt;
+    keep(&acc, tid, to, STATES, false);
+  } else if (HAS_STATE) {
+    keep(&acc, tid, stateAt, STATES, true);
   }
 }

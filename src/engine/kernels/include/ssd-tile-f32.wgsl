@@ -1,23 +1,41 @@
 // A TM × TN tile of a matrix product on plain f32 arithmetic: TX × TY invocations with 4·MV × 4·NV elements each.
 //
-// Use: `var acc: TileSums;` tileClear; then for every TK terms stageA(k, m, ·) and stageB(k, n, ·) of the whole slab
-// (four neighbouring m or n at a time), barrier, tileStep, barrier;
-// then tileFlush, barrier, tileRead…, barrier. Slabs and the flushed tile share memory. `tid` < THREADS.
+// Use: `var acc: TileSums;` tileClear; then for every TK terms stageA(k, m, ·) and stageB(k, n, ·) of the whole slab, four
+// neighbouring m or n at a time or, with `along`, four neighbouring k; barrier, tileStep (`along` as staged), barrier: this
+// is ssd-product. Then for each of the STRIPS, in which row r is the tile's row stripRow(strip, r): tileFlush, barrier,
+// stripRead…, barrier. Slabs and the strip share memory. `tid` < THREADS.
 
 const THREADS: u32 = TX * TY;
 const A_VECS: u32 = TM / 4u + 1u;
 const B_VECS: u32 = TN / 4u + 1u;
 const B_AT: u32 = TK * A_VECS;
-const OUT_STRIDE: u32 = TN + 4u;
+const STRIP_ROWS: u32 = TM / STRIPS;
 
-var<workgroup> tilePool: array<vec4f, max(TK * (A_VECS + B_VECS), TM * B_VECS)>;
+fn stripRow(strip: u32, r: u32) -> u32 {
+  return strip * STRIP_ROWS + r;
+}
+
+var<workgroup> tilePool: array<vec4f, max(TK * (A_VECS + B_VECS), STRIP_ROWS * B_VECS)>;
 alias TileSums = array<vec4f, 4u * MV * NV>;
 
-fn stageA(k: u32, m: u32, value: vec4f) {
-  tilePool[k * A_VECS + m / 4u] = value;
+// Slabs lie [k][m] and [k][n] however they come.
+fn stageA(k: u32, m: u32, value: vec4f, along: bool) {
+  if (along) {
+    //#repeat c 0 4
+    tilePool[(k + $c) * A_VECS + m / 4u][m % 4u] = value[$c];
+    //#end
+  } else {
+    tilePool[k * A_VECS + m / 4u] = value;
+  }
 }
-fn stageB(k: u32, n: u32, value: vec4f) {
-  tilePool[B_AT + k * B_VECS + n / 4u] = value;
+fn stageB(k: u32, n: u32, value: vec4f, along: bool) {
+  if (along) {
+    //#repeat c 0 4
+    tilePool[B_AT + (k + $c) * B_VECS + n / 4u][n % 4u] = value[$c];
+    //#end
+  } else {
+    tilePool[B_AT + k * B_VECS + n / 4u] = value;
+  }
 }
 
 fn tileClear(acc: ptr<function, TileSums>) {
@@ -40,7 +58,7 @@ fn tileScale(acc: ptr<function, TileSums>, factor: f32) {
   //#end
 }
 
-fn tileStep(acc: ptr<function, TileSums>, tid: u32) {
+fn tileStep(acc: ptr<function, TileSums>, tid: u32, alongA: bool, alongB: bool) {
   let ty = tid / TX;
   let tx = tid % TX;
   for (var k = 0u; k < TK; k++) {
@@ -60,38 +78,40 @@ fn tileStep(acc: ptr<function, TileSums>, tid: u32) {
   }
 }
 
-fn tileFlush(acc: ptr<function, TileSums>, tid: u32) {
-  let ty = tid / TX;
-  let tx = tid % TX;
+fn tileFlush(acc: ptr<function, TileSums>, tid: u32, strip: u32) {
+  let at = tid / TX * 4u * B_VECS + tid % TX;
   //#repeat i 0 MV
-  //#repeat j 0 NV
-  //#repeat c 0 4
-  tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX] = (*acc)[($i * 4u + $c) * NV + $j];
-  //#end
-  //#end
+  if (strip == $i) {
+    //#repeat j 0 NV
+    //#repeat c 0 4
+    tilePool[at + $c * B_VECS + $j * TX] = (*acc)[($i * 4u + $c) * NV + $j];
+    //#end
+    //#end
+  }
   //#end
 }
 
 // The reverse of tileFlush.
-fn tileLoad(acc: ptr<function, TileSums>, tid: u32) {
-  let ty = tid / TX;
-  let tx = tid % TX;
+fn tileLoad(acc: ptr<function, TileSums>, tid: u32, strip: u32) {
+  let at = tid / TX * 4u * B_VECS + tid % TX;
   //#repeat i 0 MV
-  //#repeat j 0 NV
-  //#repeat c 0 4
-  (*acc)[($i * 4u + $c) * NV + $j] = tilePool[((ty + $i * TY) * 4u + $c) * B_VECS + tx + $j * TX];
-  //#end
-  //#end
+  if (strip == $i) {
+    //#repeat j 0 NV
+    //#repeat c 0 4
+    (*acc)[($i * 4u + $c) * NV + $j] = tilePool[at + $c * B_VECS + $j * TX];
+    //#end
+    //#end
+  }
   //#end
 }
 
-fn tileRead(m: u32, n: u32) -> f32 {
-  return tilePool[m * B_VECS + n / 4u][n % 4u];
+fn stripRead(r: u32, n: u32) -> f32 {
+  return tilePool[r * B_VECS + n / 4u][n % 4u];
 }
 // Four neighbouring columns; n is a multiple of 4.
-fn tileReadQuad(m: u32, n: u32) -> vec4f {
-  return tilePool[m * B_VECS + n / 4u];
+fn stripQuad(r: u32, n: u32) -> vec4f {
+  return tilePool[r * B_VECS + n / 4u];
 }
-fn tileWriteQuad(m: u32, n: u32, value: vec4f) {
-  tilePool[m * B_VECS + n / 4u] = value;
+fn stripWrite(r: u32, n: u32, value: vec4f) {
+  tilePool[r * B_VECS + n / 4u] = value;
 }

@@ -8,7 +8,7 @@ import type { Recorder } from '../recorder.js';
 import { assertDense, dtBounds, optionsOf } from './options.js';
 import { sumParts } from './parts.js';
 import { decayOf, fillStates, scoresOf } from './ssd.js';
-import { type SsdShape, sizes, ssdShape, tileConstants } from './ssd-shape.js';
+import { quads, type SsdShape, sizes, ssdShape, tileConstants } from './ssd-shape.js';
 import { tuning } from './tuning.js';
 
 /** What the forward pass has, recomputed, and the gradients of the states; states only where there are several chunks. */
@@ -60,6 +60,7 @@ function inputGradient(
       HAS_SKIP: skip !== undefined,
       HAS_STATES: dStates !== undefined,
       ...sizes(recorder, shape).constants,
+      ...quads(shape, x, B, dOut, dX, dStates),
       ...tileConstants(recorder, shape, shape.tokenTile, shape.rowTile),
     },
     bindings: { x, B, dOut, skip, lengths, decay, scores, dStates, dX, rowSums, skipSums },
@@ -99,7 +100,8 @@ function scoreGradient(
       HEADS: heads,
       HAS_LENGTHS: lengths !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(recorder, shape, tokenTile, tokenTile, 4 * tokenTile ** 2),
+      ...quads(shape, x, dOut),
+      ...tileConstants(recorder, shape, tokenTile, tokenTile),
     },
     bindings: { x, dOut, lengths, decay, scores, dScores, edges },
     params: {
@@ -141,7 +143,8 @@ function tokenGradient(
       HAS_LENGTHS: lengths !== undefined,
       HAS_STATES: states !== undefined,
       ...sizes(recorder, shape).constants,
-      ...tileConstants(recorder, shape, shape.tokenTile, shape.stateTile, 4 * shape.tokenTile * shape.stateTile),
+      ...quads(shape, ofC ? dOut : x, B, C, ofC ? dC : dB, ofC ? states : dStates),
+      ...tileConstants(recorder, shape, shape.tokenTile, shape.stateTile),
     },
     bindings: {
       V: ofC ? dOut : x,

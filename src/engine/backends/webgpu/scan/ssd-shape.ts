@@ -56,6 +56,11 @@ function chunkFor(recorder: Recorder, length: number): { chunk: number; tokenTil
   return { chunk: side * tiles, tokenTile: side };
 }
 
+function slabFor({ gpu }: Recorder, matrix: boolean): number {
+  if (matrix) return gpu.software ? 16 : tuning.ssd.matrixSlab;
+  return gpu.software ? tuning.ssd.software.slab : tuning.ssd.slab;
+}
+
 export function ssdShape(
   recorder: Recorder,
   args: { x: Tensor; B: Tensor; nHeads: number; nGroups: number; precision?: SsdArgs['precision'] },
@@ -88,7 +93,7 @@ export function ssdShape(
     rowTiles: Math.ceil(headDim / rowTile),
     stateTile,
     stateTiles: Math.ceil(dState / stateTile),
-    slab: matrix ? tuning.ssd.matrixSlab : gpu.software ? tuning.ssd.software.slab : tuning.ssd.slab,
+    slab: slabFor(recorder, matrix),
     pairs: (tokenTiles * (tokenTiles + 1)) / 2,
     matrix,
     emulated: matrix && !units,
@@ -108,24 +113,51 @@ export function sizes(
   return { constants, params: { headDim, dState } };
 }
 
-/** Constants of include/ssd-tile for a tile of m × n in a kernel that has `others` bytes of workgroup memory besides. */
-export function tileConstants(recorder: Recorder, shape: SsdShape, m: number, n: number, others = 0): Constants {
+/** How a kernel reads the given tensors, which are sliced by heads and groups: in quads where everything is in fours. */
+export function quads({ headDim, dState }: SsdShape, ...tensors: (Tensor | undefined)[]): Constants {
+  const fours = (n: number) => n % 4 === 0;
+  const whole = fours(headDim) && fours(dState) && tensors.every((t) => !t || (fours(t.offset) && fours(t.stride)));
+  return { VECTOR: whole, CELL: whole ? 'vec4f' : 'f32' };
+}
+
+/** Constants of include/ssd-product for a tile of m × n. */
+export function tileConstants(recorder: Recorder, shape: SsdShape, m: number, n: number): Constants {
   const { matrix, emulated } = shape;
+  // Quads an invocation has of a slab of each operand, and of a strip.
+  const shares = (threads: number, slab: number, strips: number) => ({
+    LOADS_A: Math.ceil((slab * m) / 4 / threads),
+    LOADS_B: Math.ceil((slab * n) / 4 / threads),
+    STRIPS: strips,
+    QUADS: Math.ceil((m * n) / 4 / strips / threads),
+  });
   if (!matrix) {
     const MV = m >= 48 ? 2 : 1;
     const NV = n >= 48 ? 2 : 1;
-    const sides = { TM: m, TN: n, TK: shape.slab, MV, NV, TY: m / (4 * MV), TX: n / (4 * NV) };
-    return { ...sides, MATRIX: false, EMULATED: false };
+    const [TY, TX] = [m / (4 * MV), n / (4 * NV)];
+    return {
+      ...{ TM: m, TN: n, TK: shape.slab, MV, NV, TY, TX },
+      ...shares(TX * TY, shape.slab, MV),
+      MATRIX: false,
+      EMULATED: false,
+    };
   }
-  // Slabs of halves and the tile they add up to: the slab is as deep as fits.
-  const spare = recorder.gpu.limits.maxComputeWorkgroupStorageSize - others - 4 * m * (n + 4) - 32 * shape.chunk;
+  // The slabs of halves are as deep as fits.
+  const spare = recorder.gpu.limits.maxComputeWorkgroupStorageSize - 32 * shape.chunk;
+  const bytes = (depth: number) => {
+    const side = (extent: number) => Math.max(depth * (2 * extent + 16), extent * (2 * depth + 16));
+    return side(m) + side(n);
+  };
   let slab = shape.slab;
-  while (slab > 16 && slab * 2 * (m + n + 16) > spare) slab /= 2;
+  while (slab > 16 && bytes(slab) > spare) slab /= 2;
   const [rows, columns] = [m / 16, n / 16];
-  const SY = rows % 2 === 0 ? 2 : rows;
+  const SY = emulated ? 1 : rows % 2 === 0 ? 2 : rows;
   const SX = columns % 2 === 0 ? 2 : 1;
-  const sides = { TM: m, TN: n, TK: slab, SX, SY, MB: rows / SY, NB: columns / SX };
-  return { ...sides, MATRIX: true, EMULATED: emulated };
+  return {
+    ...{ TM: m, TN: n, TK: slab, SX, SY, MB: rows / SY, NB: columns / SX },
+    ...shares(32 * SX * SY, slab, rows / SY),
+    MATRIX: true,
+    EMULATED: emulated,
+  };
 }
 
 /** States that enter the chunks, or nothing where one chunk holds the sequence: its gradient needs none. */

@@ -3,7 +3,7 @@ import type { SsdArgs } from '../../../kernels.js';
 import type { Tensor } from '../../../tensor.js';
 import type { Recorder } from '../recorder.js';
 import { assertDense, dtBounds, optionsOf } from './options.js';
-import { type SsdShape, sizes, ssdShape, tileConstants } from './ssd-shape.js';
+import { quads, type SsdShape, sizes, ssdShape, tileConstants } from './ssd-shape.js';
 import { tuning } from './tuning.js';
 
 type Inputs = Omit<SsdArgs, 'out' | 'checkpoints'>;
@@ -37,6 +37,7 @@ export function scoresOf(recorder: Recorder, args: Inputs, shape: SsdShape): Ten
       CHUNK: chunk,
       HAS_LENGTHS: lengths !== undefined,
       ...sizes(recorder, shape).constants,
+      ...quads(shape, B, C),
       ...tileConstants(recorder, shape, tokenTile, tokenTile),
     },
     bindings: { B, C, lengths, scores },
@@ -79,6 +80,7 @@ export function fillStates(
       LOCAL: local,
       REVERSE: reverse,
       ...sizes(recorder, shape).constants,
+      ...quads(shape, x, V, states, state),
       ...tileConstants(recorder, shape, shape.rowTile, shape.stateTile),
     },
     bindings: { x, V, decay, lengths, states, state },
@@ -99,7 +101,7 @@ export function fillStates(
   recorder.dispatch({
     kernel: 'ssd-carry',
     label: reverse ? 'ssd-carry (reverse)' : 'ssd-carry',
-    constants: { CHUNK: chunk, HAS_STATE: state !== undefined, REVERSE: reverse },
+    constants: { CHUNK: chunk, AHEAD: 8, HAS_STATE: state !== undefined, REVERSE: reverse },
     bindings: { decay, states, state },
     params: { headStates: shape.headDim * shape.dState, total: elements, nChunks, nHeads },
     workgroups: Math.ceil(elements / 128),
@@ -123,6 +125,7 @@ function output(
       HAS_SKIP: skip !== undefined,
       HAS_STATES: parts.states !== undefined,
       ...sizes(recorder, shape).constants,
+      ...quads(shape, x, C, out, parts.states),
       ...tileConstants(recorder, shape, shape.tokenTile, shape.rowTile),
     },
     bindings: { x, C, skip, lengths, decay: parts.decay, scores: parts.scores, states: parts.states, out },
