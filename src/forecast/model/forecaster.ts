@@ -22,7 +22,8 @@ export interface NeuralForecasterOptions {
   batchTokens?: number;
 }
 
-const DEFAULT_CONTEXT = 1024;
+/** Values of a history that are read where a model says nothing else. */
+export const DEFAULT_CONTEXT = 1024;
 const BATCH_TOKENS = { webgpu: 32_768, wasm: 4096, reference: 1024 };
 
 /** One sequence to be run: a request, or its mirror image. */

@@ -46,7 +46,7 @@ const model = {
 describe('model cards', () => {
   it('say what the run was, on which data under which licence, and how it was evaluated', () => {
     const report = '# Evaluation of first\n\n2026-01-02; data /somewhere/private. MASE.\n\n## C10\n\n| a |\n';
-    const card = modelCard(model, [], index, report);
+    const card = modelCard(model, 3 * 2 ** 20, [], index, report, '## Use\n\nIt is small.\n');
     expect(card).toContain('| parameters | 123,456 |');
     expect(card).toContain('| levels | 0.1, 0.9 |');
     expect(card).toContain('1,000 optimiser steps in 50 s, 10,000 windows, 100,000 tokens');
@@ -55,12 +55,15 @@ describe('model cards', () => {
     expect(card).toContain('| shops | retail | W | 90 | 8,000 | chamber | ODbL |');
     expect(card.indexOf('| shops')).toBeLessThan(card.indexOf('| tides'));
     expect(card).not.toContain('| other');
+    expect(card).toContain('| weights | 3.0 MiB |');
+    expect(card.indexOf('It is small.')).toBeLessThan(card.indexOf('## Training'));
+    expect(card).toContain('last 1,024 values');
     expect(card).toContain('### C10');
     expect(card).not.toContain('private');
   });
 
   it('refuse data of unknown origin', () => {
     const unknown = { ...model, training: { ...model.training, datasets: ['found on the road'] } };
-    expect(() => modelCard(unknown, [], index)).toThrow(/says nothing of found on the road/);
+    expect(() => modelCard(unknown, 1, [], index)).toThrow(/says nothing of found on the road/);
   });
 });

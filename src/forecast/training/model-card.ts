@@ -2,19 +2,22 @@
  * The model card of a trained forecaster, from what the run wrote of itself: nothing in it is typed by hand but the
  * explanations.
  *
- *   node dist/src/forecast/training/model-card.js MODEL_DIR --log LOG.jsonl --index INDEX.md [--evaluation REPORT.md]
+ *   node dist/src/forecast/training/model-card.js MODEL_DIR --log LOG.jsonl --index INDEX.md
+ *     [--evaluation REPORT.md] [--notes NOTES.md]
  *
- * writes MODEL_DIR/README.md. INDEX.md is the data pool's own table: | dataset | domain | freq | series | obs | … | source | licence | ….
+ * writes MODEL_DIR/README.md. NOTES.md is put before the training. INDEX.md is the data pool's own table: | dataset | domain | freq | series | obs | … | source | licence | ….
  */
-import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { DEFAULT_CONTEXT } from '../model/forecaster.js';
 import { type LogLine, readLog } from './loss-curve.js';
 
 interface ModelFile {
   name: string;
   config: Record<string, unknown>;
+  inference?: { context?: number };
   training?: {
     finished: boolean;
     steps: number;
@@ -81,14 +84,17 @@ export function readIndex(markdown: string): Map<string, DatasetRow> {
 
 const count = (n: number) => n.toLocaleString('en');
 
-/** The card as Markdown. */
+/** The card as Markdown. @param bytes of the weights' file */
 export function modelCard(
   model: ModelFile,
+  bytes: number,
   log: LogLine[],
   index: ReadonlyMap<string, DatasetRow>,
   evaluation?: string,
+  notes?: string,
 ): string {
-  const { name, config, training } = model;
+  const { name, config, training, inference } = model;
+  const context = inference?.context ?? DEFAULT_CONTEXT;
   if (!training) throw new Error('config.json says nothing of the training run');
   const { batch, optimiser, schedule, precision, seed } = training.configuration;
   const { patch } = training.configuration.model;
@@ -107,15 +113,17 @@ export function modelCard(
     `# ${name}`,
     '',
     'A zero-shot forecaster of univariate time series: nine quantiles of any horizon from the history alone, and a state of',
-    'fixed size that continues with every new value. Its architecture and features are described in',
-    '`src/forecast/model/network.ts` and `src/forecast/model/features.ts`.',
+    'fixed size that continues with every new value. [docs/forecaster.md](../../docs/forecaster.md) says how it works and',
+    'what its parts are worth.',
     '',
     '| | |',
     '|---|---|',
     `| parameters | ${count(training.parameters)} |`,
+    `| weights | ${(bytes / 2 ** 20).toFixed(1)} MiB |`,
     ...Object.entries(config).map(([key, value]) => `| ${key} | ${Array.isArray(value) ? value.join(', ') : value} |`),
     '| licence of the weights | Apache-2.0; the training data keep their own licences, listed below |',
     '',
+    ...(notes ? [notes.trim(), ''] : []),
     '## Training',
     '',
     `${training.date}, ${training.device}: ${count(training.steps)} optimiser steps in ${count(training.seconds)} s` +
@@ -137,8 +145,9 @@ export function modelCard(
     '',
     '## Limits',
     '',
-    '- It trusts the season it is given. With a wrong or missing one, seasonal series are forecast markedly worse.',
-    '- It reads the last 1,024 values in batch. Seasons that do not fit twice into them cannot be used.',
+    '- It trusts the season it is given: declare it, or let the service find it in the history. With a wrong one, seasonal',
+    '  series are forecast markedly worse.',
+    `- It reads the last ${count(context)} values in batch. Seasons that do not fit twice into them cannot be used.`,
     `- Windows had at most ${count(longest)} steps, with up to ${count(masked)} of them masked at the end: longer horizons are extrapolated.`,
     '- One series at a time, no covariates and no calendar: holidays are noise to it.',
     '- Levels beyond 10–90 % are extrapolated from the outer quantiles, not learnt.',
@@ -147,6 +156,7 @@ export function modelCard(
     '  data are few.',
     '',
     ...(evaluation ? ['## Evaluation', '', demoted(evaluation), ''] : []),
+    ...(evaluation ? ['![Ten development series and their forecasts](forecasts.svg)', ''] : []),
     '## Training data',
     '',
     `${count(training.series)} series, ${count(training.observations)} observations, and synthetic series`,
@@ -173,16 +183,25 @@ function demoted(markdown: string): string {
 }
 
 function main(args: string[]): void {
-  const options = { log: { type: 'string' }, index: { type: 'string' }, evaluation: { type: 'string' } } as const;
+  const options = {
+    log: { type: 'string' },
+    index: { type: 'string' },
+    evaluation: { type: 'string' },
+    notes: { type: 'string' },
+  } as const;
   const { values, positionals } = parseArgs({ args, options, allowPositionals: true });
   const folder = positionals[0];
   if (!folder || !values.log || !values.index) {
-    throw new Error('usage: model-card.js MODEL_DIR --log LOG.jsonl --index INDEX.md [--evaluation REPORT.md]');
+    throw new Error(
+      'usage: model-card.js MODEL_DIR --log LOG.jsonl --index INDEX.md [--evaluation REPORT.md] [--notes NOTES.md]',
+    );
   }
   const model = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as ModelFile;
   const index = readIndex(readFileSync(values.index, 'utf8'));
-  const evaluation = values.evaluation === undefined ? undefined : readFileSync(values.evaluation, 'utf8');
-  writeFileSync(join(folder, 'README.md'), modelCard(model, readLog(values.log), index, evaluation));
+  const optional = (file: string | undefined) => (file === undefined ? undefined : readFileSync(file, 'utf8'));
+  const { size } = statSync(join(folder, 'model.safetensors'));
+  const card = modelCard(model, size, readLog(values.log), index, optional(values.evaluation), optional(values.notes));
+  writeFileSync(join(folder, 'README.md'), card);
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) main(process.argv.slice(2));
