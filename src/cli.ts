@@ -11,6 +11,7 @@ const COMMANDS: Record<string, { summary: string; module: string }> = {
   evaluate: { summary: 'measure forecasts against published ones', module: './commands/evaluate.js' },
   train: { summary: 'train a forecaster', module: './commands/train.js' },
   verify: { summary: 'check a Mamba checkpoint folder against golden outputs', module: './commands/verify.js' },
+  key: { summary: 'create an API key', module: './commands/key.js' },
   bench: { summary: 'run benchmarks', module: '../bench/main.js' },
 };
 
