@@ -5,6 +5,7 @@ import { ForecastService } from '../forecast/rest/forecast-service.js';
 import { QueueEngine } from '../jobs/forecast/queue-engine.js';
 import { JobSystem } from '../jobs/system.js';
 import { type AdderJobs, jobTable } from '../jobs/table.js';
+import { LiveDoors } from '../live/doors/live-doors.js';
 import { LiveClient } from '../live/live-client.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
@@ -33,6 +34,7 @@ export class ApiProcess {
     readonly app: NestFastifyApplication,
     readonly address: string,
     private readonly api: ApiContext,
+    private readonly doors: LiveDoors,
   ) {}
 
   /** Throws AdderErrors: those of the database, and `NO_KEYS` where it would listen to the network without any key. */
@@ -94,11 +96,12 @@ export class ApiProcess {
         ],
       });
       holder.document = openApiDocument(app);
+      const doors = LiveDoors.open(api, app.getHttpServer());
       await app.listen(config.server.port, config.server.host);
       api.readiness.start();
       const { port } = app.getHttpServer().address() as { port: number };
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
-      return new ApiProcess(app, `http://${host}:${port}`, api);
+      return new ApiProcess(app, `http://${host}:${port}`, api, doors);
     } catch (error) {
       await live?.close();
       await jobs?.close();
@@ -115,6 +118,7 @@ export class ApiProcess {
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
     // A connection whose last request was under way when the closing began would otherwise stay open, idle.
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_MS);
+    await this.doors.close();
     await this.app.close();
     clearTimeout(timer);
     clearInterval(idle);

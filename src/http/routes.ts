@@ -10,6 +10,7 @@ import { JobsController } from '../jobs/rest/jobs.controller.js';
 import { INFLUX1_DIALECT, INFLUX2_DIALECT } from '../live/doors/influx/dialect.js';
 import { InfluxController } from '../live/doors/influx/influx.controller.js';
 import { RemoteWriteController } from '../live/doors/prometheus/remote-write.controller.js';
+import { StreamController } from '../live/doors/stream/stream.controller.js';
 import { HealthController } from '../platform/rest/health.controller.js';
 import { KeysController } from '../platform/rest/keys.controller.js';
 import { MetricsController } from '../platform/rest/metrics.controller.js';
@@ -31,6 +32,7 @@ export const CONTROLLERS: Type[] = [
   KserveController,
   InfluxController,
   RemoteWriteController,
+  StreamController,
   ModelsController,
   KeysController,
   HealthController,
@@ -59,5 +61,6 @@ export function takesTail(path: string): boolean {
 /** Paths whose protocol fixes what the body is. */
 export function bodyOf(path: string): BodyForm | undefined {
   if (path === '/api/v2/write' || path === '/write' || path === '/query') return 'bytes';
+  if (path === '/v1/live/points') return 'stream';
   return path === '/api/v1/write' ? 'raw' : undefined;
 }

@@ -6,6 +6,9 @@ import type { ApiKeys } from './api-keys.js';
 import { type Caller, callerOf } from './caller.js';
 import type { RateLimiter } from './rate-limit.js';
 
+/** A request as far as it says who sends it. */
+type Headed = Pick<FastifyRequest, 'headers'>;
+
 /**
  * Who a request comes from, decided before its body is read. With keys: the bearer of one. While none exists: anybody on
  * this machine, but not a page of another origin in a browser on it, nor a name that was made to point here.
@@ -17,8 +20,8 @@ export class Authenticator {
     private readonly config: Pick<Config, 'limits'>,
   ) {}
 
-  async authenticate(request: FastifyRequest): Promise<Caller> {
-    const token = bearerOf(request);
+  async authenticate(request: Headed): Promise<Caller> {
+    const token = tokenOf(request);
     if (!(await this.keys.any())) {
       refuseStrangers(request);
       return callerOf(undefined, this.config);
@@ -44,7 +47,7 @@ export class Authenticator {
  * The token of the Authorization header, as bearer, as InfluxDB's `Token`, or as the password of Basic; or of X-Api-Key.
  * Never from the query: addresses end up in logs.
  */
-function bearerOf(request: FastifyRequest): string | undefined {
+export function tokenOf(request: Headed): string | undefined {
   const [, scheme, token] = /^(Bearer|Token|Basic)\s+(\S+)\s*$/i.exec(request.headers.authorization ?? '') ?? [];
   if (scheme?.toLowerCase() === 'basic') {
     const pair = Buffer.from(token!, 'base64').toString('utf8');
@@ -54,7 +57,7 @@ function bearerOf(request: FastifyRequest): string | undefined {
   return token ?? (typeof header === 'string' ? header : undefined);
 }
 
-function refuseStrangers(request: FastifyRequest): void {
+function refuseStrangers(request: Headed): void {
   const host = nameOf(request.headers.host ?? '');
   const origin = request.headers.origin;
   const site = request.headers['sec-fetch-site'];
