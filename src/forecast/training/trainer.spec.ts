@@ -199,7 +199,8 @@ describe('Trainer', () => {
     });
     const seconds = (performance.now() - started) / 1000;
     expect(outcome).toBe('finished');
-    expect(fitted).toEqual([trainer.total]);
+    expect(fitted.length).toBeGreaterThan(0);
+    expect(fitted.at(-1)).toBe(trainer.total);
     expect(trainer.total).toBeGreaterThan(150);
     expect(seconds).toBeGreaterThan(2);
     expect(seconds).toBeLessThan(15);

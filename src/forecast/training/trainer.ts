@@ -33,8 +33,8 @@ import { Validation } from './validation.js';
 const AHEAD = 2;
 /** Consecutive skipped steps after which a run is given up. */
 const HOPELESS = 40;
-/** Steps before the speed is measured (pipelines compile in the first), and steps it is measured over. */
-const CALIBRATION = { from: 30, to: 150 };
+/** With a budget: steps before the speed is measured (pipelines compile in the first), and steps between measurements. */
+const MEASURE = { from: 30, every: 100 };
 
 /** What a checkpoint says besides the arrays. */
 export interface RunState {
@@ -77,7 +77,7 @@ export interface TrainerEvents {
 export interface RunOptions extends TrainerEvents {
   /** Asked before every step. */
   stop?: () => boolean;
-  /** Seconds that the whole run may take: the number of steps is fitted to the speed of its first ones. */
+  /** Seconds that the whole run may take: until the learning rate falls, the number of steps is fitted to the speed. */
   budgetSeconds?: number;
   /** Seconds between reports. */
   reportSeconds?: number;
@@ -201,8 +201,7 @@ export class Trainer {
     let saved = now();
     let waited = 0;
     let consecutive = 0;
-    let calibrating = options.budgetSeconds !== undefined && state.step < CALIBRATION.from;
-    let calibrationStart = 0;
+    let measured: { step: number; at: number } | undefined;
     const settle = async (leave: number) => {
       while (pending.length > leave) await pending.shift();
     };
@@ -234,16 +233,15 @@ export class Trainer {
         await settle(AHEAD);
         if (consecutive >= HOPELESS) throw diverged(state.step);
 
-        if (calibrating && state.step === CALIBRATION.from) {
+        const falling = state.step >= this.schedule.total - this.schedule.decay;
+        if (options.budgetSeconds !== undefined && !falling && state.step % MEASURE.every === MEASURE.from) {
           await settle(0);
-          calibrationStart = now();
-        }
-        if (calibrating && state.step === CALIBRATION.to) {
-          await settle(0);
-          calibrating = false;
-          const each = (now() - calibrationStart) / (CALIBRATION.to - CALIBRATION.from);
-          this.fitTotal(options.budgetSeconds!, clock(), each);
-          options.onTotal?.(state.total, each);
+          if (measured) {
+            const each = (now() - measured.at) / (state.step - measured.step);
+            this.fitTotal(options.budgetSeconds, clock(), each);
+            options.onTotal?.(state.total, each);
+          }
+          measured = { step: state.step, at: now() };
         }
         if (now() - reported >= reportSeconds && tally.steps > 0) {
           const span = now() - reported;
