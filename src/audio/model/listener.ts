@@ -15,8 +15,8 @@ import { Pass } from './pass.js';
 import { type Pending, rowsToTracks } from './rows.js';
 import { type SpeechTracks, TRACKS } from './tracks.js';
 
-/** Rows a session may have due to take part in the common step. */
-const COMMON = 4;
+/** Rows a session may have due to go along with the others, row by row: a step of all is made for one row each. */
+const TOGETHER = 4;
 /** Lengths of the passes that bring up one session. */
 const CATCH_UP = [16, 64, 256];
 
@@ -129,7 +129,8 @@ export class SpeechListener {
   private capacity = 0;
   private state: State = {};
   private readonly alone: State;
-  private readonly common = new Map<number, Pass>();
+  /** One row of every slot. */
+  private common: Pass | undefined;
   private readonly catchUp = new Map<number, Pass>();
   /** Steps and saves, one after another. */
   private queue: Promise<unknown> = Promise.resolve();
@@ -183,13 +184,9 @@ export class SpeechListener {
     return this.inTurn(async () => {
       let stepped = 0;
       for (const session of [...this.sessions]) {
-        while (session.due > COMMON && !session.closed) stepped += await this.bringUp(session);
+        while (session.due > TOGETHER && !session.closed) stepped += await this.bringUp(session);
       }
-      while (this.due > 0) {
-        const rows = await this.together();
-        if (rows === 0) break;
-        stepped += rows;
-      }
+      while (this.due > 0) stepped += await this.together();
       return stepped;
     });
   }
@@ -198,8 +195,8 @@ export class SpeechListener {
   async close(): Promise<void> {
     await this.inTurn(async () => {
       for (const session of [...this.sessions]) this.closeSession(session);
-      for (const pass of [...this.common.values(), ...this.catchUp.values()]) pass.free();
-      this.common.clear();
+      for (const pass of this.catchUp.values()) pass.free();
+      this.forgetCommon();
       this.catchUp.clear();
       freeState(this.model.backend, this.state);
       freeState(this.model.backend, this.alone);
@@ -250,32 +247,27 @@ export class SpeechListener {
     return result;
   }
 
-  /** One pass over all slots, of as many rows as the sessions that keep pace have due. */
+  /** One pass over all slots, with the next row of every session that has one. */
   private async together(): Promise<number> {
-    const taking = this.sessions.filter((s) => s.due > 0);
-    const most = Math.min(COMMON, Math.max(0, ...taking.map((s) => s.due)));
-    const length = most > 2 ? COMMON : most;
-    if (length === 0) return 0;
-    let pass = this.common.get(length);
-    if (!pass) {
-      pass = new Pass(this.model, this.capacity, length, this.state);
-      this.common.set(length, pass);
-    }
+    this.common ??= new Pass(this.model, this.capacity, 1, this.state);
+    const pass = this.common;
     pass.lengths.fill(0);
-    const jobs = taking.map((session) => {
-      const index = session.slot;
-      const count = fill(pass, index, session);
-      return { session, index, count };
-    });
+    const jobs = this.sessions
+      .filter((session) => session.due > 0)
+      .map((session) => ({ session, index: session.slot, count: fill(pass, session.slot, session) }));
     const output = await pass.run();
-    let rows = 0;
     for (const { session, index, count } of jobs) {
-      const done = rowsToTracks(this.model, output, pass.features, { index, length, count }, session.pending);
+      const at = { index, length: 1, count };
+      const done = rowsToTracks(this.model, output, pass.features, at, session.pending);
       session.pending = done.pending;
       session.add(done.values, count);
-      rows += count;
     }
-    return rows;
+    return jobs.length;
+  }
+
+  private forgetCommon(): void {
+    this.common?.free();
+    this.common = undefined;
   }
 
   private async bringUp(session: Session): Promise<number> {
@@ -304,8 +296,7 @@ export class SpeechListener {
     const before = this.state;
     this.state = newState(backend, network, capacity);
     for (const { slot } of this.sessions) this.copy(this.slotOf(this.state, slot), this.slotOf(before, slot));
-    for (const pass of this.common.values()) pass.free();
-    this.common.clear();
+    this.forgetCommon();
     if (this.capacity > 0) freeState(backend, before);
     this.capacity = capacity;
   }
