@@ -3,6 +3,7 @@ import type { QueueConnection } from '../platform/embedded/services.js';
 import type { Database } from '../store/database.js';
 import { NOTIFYING, StreamAnnouncer } from './announce.js';
 import { GroupIngest } from './group-ingest.js';
+import { ConnectedFeed } from './live-feed.js';
 
 export interface LiveClientOptions {
   database: Database;
@@ -15,24 +16,36 @@ export interface LiveClientOptions {
 export class LiveClient {
   private constructor(
     readonly ingest: GroupIngest,
+    readonly feed: ConnectedFeed,
     private readonly redis: Redis | undefined,
   ) {}
 
   static async open({ database, connection, onError = () => {} }: LiveClientOptions): Promise<LiveClient> {
     const redis = connection.kind === 'redis' ? openRedis(connection.url, onError) : undefined;
     const announcer = redis ? new StreamAnnouncer(redis, onError) : NOTIFYING;
-    return new LiveClient(new GroupIngest(database, { announcer }), redis);
+    const subscriber = connection.kind === 'redis' ? openRedis(connection.url, onError, true) : undefined;
+    const feed = new ConnectedFeed({ database, onError, ...(subscriber ? { redis: subscriber } : {}) });
+    return new LiveClient(new GroupIngest(database, { announcer }), feed, redis);
   }
 
   async close(): Promise<void> {
+    await this.feed.close();
     await this.ingest.close();
     this.redis?.disconnect();
   }
 }
 
-/** A connection that comes back by itself; what is sent while it is away fails at once. */
-export function openRedis(url: string, onError: (error: Error) => void): Redis {
-  const redis = new Redis(url, { maxRetriesPerRequest: 1, enableOfflineQueue: true, connectTimeout: 5000 });
+/**
+ * A connection that comes back by itself. What is sent while it is away fails soon, except on one that only listens: it
+ * takes up its subscriptions again.
+ */
+export function openRedis(url: string, onError: (error: Error) => void, listens = false): Redis {
+  const redis = new Redis(url, {
+    maxRetriesPerRequest: listens ? null : 1,
+    connectTimeout: 5000,
+    lazyConnect: listens,
+    retryStrategy: (times) => Math.min(1000, 50 * times),
+  });
   redis.on('error', onError);
   return redis;
 }

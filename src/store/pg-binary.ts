@@ -6,6 +6,7 @@
  * its size i32 (-1 for NULL) and its bytes. PostgreSQL 7.4 to 18 agree on it. For reading, `array_send(...)` gives the same.
  */
 
+const BYTEA = 17;
 const INT8 = 20;
 const FLOAT8 = 701;
 const TIMESTAMPTZ = 1184;
@@ -51,6 +52,19 @@ export function timestampArray(values: ArrayLike<number>): Buffer {
       buffer.writeInt32BE(high, at + 4);
       buffer.writeUInt32BE(micros - high * 2 ** 32, at + 8);
     } else buffer.writeBigInt64BE((BigInt(values[i]!) - BigInt(EPOCH_2000)) * 1000n, at + 4);
+  }
+  return buffer;
+}
+
+/** `bytea[]` */
+export function byteaArray(values: readonly Uint8Array[]): Buffer {
+  const bytes = values.reduce((sum, value) => sum + 4 + value.length, 0);
+  const buffer = header(values.length, BYTEA, false, bytes);
+  let at = HEADER;
+  for (const value of values) {
+    at = buffer.writeInt32BE(value.length, at);
+    buffer.set(value, at);
+    at += value.length;
   }
   return buffer;
 }

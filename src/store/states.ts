@@ -1,5 +1,6 @@
 import { AdderError } from '../platform/errors.js';
 import type { Database, Queryable } from './database.js';
+import { byteaArray } from './pg-binary.js';
 
 /** The recurrent state of one model after `position` steps of one series. */
 export interface StoredState {
@@ -20,6 +21,15 @@ export interface StoredState {
   /** Counts the writes; 0 is a state that was never stored. */
   revision: number;
 }
+
+/** What a backfill has worked out and a live stream may continue from: the state after the whole stored history of a series. */
+export type HandedState = Pick<
+  StoredState,
+  'seriesId' | 'modelId' | 'weightsDigest' | 'position' | 'lastAt' | 'bytes'
+>;
+
+/** Layout of handed states: what `stateToBytes` of forecast/model/series-state.ts writes, under the plain id of the model. */
+export const HANDED_VERSION = 1;
 
 /** Recurrent states of series. A writer names the revision that it read, so two owners cannot overwrite each other. */
 export class StateStore {
@@ -69,7 +79,7 @@ export class StateStore {
         states.map((s) => s.position),
         states.map((s) => (s.lastAt === null ? null : new Date(s.lastAt))),
         states.map((s) => s.sequence),
-        states.map((s) => s.bytes),
+        byteaArray(states.map((s) => s.bytes)),
         states.map((s) => s.dirty),
         states.map((s) => s.revision),
       ],
@@ -87,6 +97,35 @@ export class StateStore {
         fix: 'read it again and continue from there',
       });
     }
+  }
+
+  /**
+   * Hands states over, except where one of the same weights is there that has seen as much and is still valid: a stream went
+   * on meanwhile. Returns the series whose state was taken.
+   */
+  async leave(owner: string, states: readonly HandedState[]): Promise<Set<bigint>> {
+    const kept = new Set<bigint>();
+    for (const modelId of new Set(states.map((state) => state.modelId))) {
+      const own = states.filter((state) => state.modelId === modelId);
+      const known = await this.getMany(
+        owner,
+        own.map(({ seriesId }) => seriesId),
+        modelId,
+      );
+      const newer = own.filter(({ seriesId, weightsDigest, position }) => {
+        const old = known.get(seriesId);
+        return !old || old.dirty || old.weightsDigest !== weightsDigest || old.position < position;
+      });
+      const written = newer.map((state) => ({
+        ...state,
+        version: HANDED_VERSION,
+        sequence: 0n,
+        dirty: false,
+        revision: known.get(state.seriesId)?.revision ?? 0,
+      }));
+      for (const id of await this.write(owner, written)) kept.add(id);
+    }
+    return kept;
   }
 
   /** Marks every state of a series: points behind them have changed. Returns how many were clean before. */

@@ -1,5 +1,5 @@
 import type { Queryable } from '../../store/database.js';
-import { int8Array, timestampArray } from '../../store/pg-binary.js';
+import { byteaArray, int8Array, timestampArray } from '../../store/pg-binary.js';
 import type { Collected } from './collect.js';
 import { encodeChanges } from './entry.js';
 
@@ -27,6 +27,16 @@ select partition, seq::float8 as seq, case when $3 then pg_notify('${LOG_CHANNEL
 const MARK = `update states s set dirty = true from unnest($1::int8[], $2::timestamptz[]) u (id, at)
 where s.series_id = u.id and s.last_at >= u.at and not s.dirty`;
 
+/** Marks the states of series that have passed a time, milliseconds since 1970. */
+export async function markStates(client: Queryable, changes: readonly (readonly [bigint, number])[]): Promise<void> {
+  const sorted = [...changes].sort(([a], [b]) => (a < b ? -1 : 1));
+  await client.query({
+    name: 'adder_mark_states',
+    text: MARK,
+    values: [int8Array(sorted.map(([id]) => id)), timestampArray(sorted.map(([, time]) => time))],
+  });
+}
+
 /**
  * Adds what a transaction changed to the log, as its last step before the commit.
  *
@@ -38,18 +48,13 @@ export async function appendChanges(
   notify: boolean,
 ): Promise<Appended[]> {
   if (earliest.size === 0) return [];
-  const ids = [...earliest.keys()].sort((a, b) => (a < b ? -1 : 1));
-  await client.query({
-    name: 'adder_mark_states',
-    text: MARK,
-    values: [int8Array(ids), timestampArray(ids.map((id) => earliest.get(id)!))],
-  });
+  await markStates(client, [...earliest]);
   const partitions = [...byPartition.keys()];
   const bytes = partitions.map((partition) => encodeChanges(byPartition.get(partition)!));
   const { rows } = await client.query<{ partition: number; seq: number }>({
     name: 'adder_append_log',
     text: APPEND,
-    values: [partitions, bytes, notify],
+    values: [partitions, byteaArray(bytes), notify],
   });
   return rows.map(({ partition, seq }) => ({ partition, seq, bytes: bytes[partitions.indexOf(partition)]! }));
 }

@@ -1,0 +1,102 @@
+/** From series whose points have changed to their outputs: one batch of steps, one batch of forecasts. */
+import type { StreamBatch } from '../forecast/model/stream-batch.js';
+import { normalQuantile } from '../forecast/quantiles.js';
+import type { LiveOutput, PointScore } from './feed.js';
+import type { LiveSeries } from './live-series.js';
+import { advanceAll } from './loader.js';
+
+/** Scores beyond this say nothing more. */
+const MAX_SCORE = 1000;
+
+const Z90 = normalQuantile(0.9);
+
+/**
+ * Takes new points into the states of the series and makes an output for each whose forecast is demanded.
+ * If it throws, the states given are lost and must be read again.
+ */
+export async function forecastAll(batch: StreamBatch, series: readonly LiveSeries[]): Promise<LiveOutput[]> {
+  const live = series.filter(({ core }) => core);
+  await advanceAll(
+    batch,
+    live.map(({ core }) => core!),
+  );
+  for (const one of live) notice(one);
+  const due = live.filter(({ horizon, core }) => horizon > 0 && core!.position > 0);
+  const outputs: LiveOutput[] = [];
+  for (const horizon of new Set(due.map((one) => one.horizon))) {
+    const together = due.filter((one) => one.horizon === horizon);
+    const { levels } = batch.model.config;
+    const quantiles = await batch.forecast(
+      together.map(({ core }) => core!.state),
+      horizon,
+      levels,
+    );
+    together.forEach((one, i) => {
+      outputs.push(
+        outputOf(
+          one,
+          batch.model.id,
+          levels,
+          quantiles.map((row) => row.slice(i * horizon, (i + 1) * horizon)),
+        ),
+      );
+    });
+  }
+  return outputs;
+}
+
+/** Remembers the latest value, and scores the values that no output has told yet against the standing forecast. */
+function notice(series: LiveSeries): void {
+  const core = series.core!;
+  const latest = core.latest;
+  if (latest !== undefined) series.last = { at: core.timeOf(latest), value: core.valueAt(latest) };
+  const standing = series.output;
+  if (!standing) return;
+  const scores: PointScore[] = [];
+  for (let step = core.kept; step < core.position; step++) {
+    const time = core.timeOf(step);
+    const value = core.valueAt(step);
+    if (time <= series.scoredAt || Number.isNaN(value)) continue;
+    const index = standing.times.indexOf(time);
+    if (index >= 0) scores.push(scoreOf(time, value, standing, index));
+  }
+  if (core.position > 0) series.scoredAt = Math.max(series.scoredAt, core.timeOf(core.position - 1));
+  const { patch } = core.base.shape;
+  series.scores = [...series.scores, ...scores].slice(-patch);
+}
+
+function scoreOf(time: number, value: number, { levels, quantiles }: LiveOutput, index: number): PointScore {
+  const at = (level: number) => quantiles[nearest(levels, level)]![index]!;
+  const [low, expected, high] = [at(0.1), at(0.5), at(0.9)];
+  const distance = value - expected;
+  const spread = (distance >= 0 ? high - expected : expected - low) / Z90;
+  // A forecast without spread (a constant history) is right or wrong, within rounding.
+  const slack = 1e-9 * Math.max(Math.abs(value), Math.abs(expected));
+  const score = Math.abs(distance) <= slack ? 0 : distance / spread;
+  return { time, value, expected, low, high, score: Math.max(-MAX_SCORE, Math.min(MAX_SCORE, score)) };
+}
+
+const nearest = (levels: readonly number[], wanted: number) =>
+  levels.reduce((best, level, i) => (Math.abs(level - wanted) < Math.abs(levels[best]! - wanted) ? i : best), 0);
+
+function outputOf(series: LiveSeries, model: string, levels: readonly number[], quantiles: Float64Array[]): LiveOutput {
+  const core = series.core!;
+  const { position } = core;
+  const output = {
+    owner: series.owner,
+    series: series.name,
+    seriesId: series.id,
+    sequence: (series.output?.sequence ?? 0) + 1,
+    position,
+    at: series.last?.at ?? core.timeOf(position - 1),
+    value: series.last?.value ?? Number.NaN,
+    frequency: core.grid.plan.frequency,
+    times: Float64Array.from({ length: series.horizon }, (_, i) => core.timeOf(position + i)),
+    levels,
+    quantiles,
+    scores: series.scores,
+    model,
+  };
+  series.scores = [];
+  return output;
+}

@@ -1,0 +1,552 @@
+/**
+ * The owner of partitions of live series: keeps their states in memory, works in what the log brings, commits states and
+ * outputs together with how far it has come in the log. What it holds can be lost at any time: the next owner reads
+ * the last snapshots and the points behind them, and goes on with the same numbers.
+ */
+import type { StreamBatch } from '../forecast/model/stream-batch.js';
+import type { Database } from '../store/database.js';
+import { int8Array } from '../store/pg-binary.js';
+import type { StoredState } from '../store/states.js';
+import { type Committed, Committer, type Outcome, withoutPartitions } from './committer.js';
+import { Demands } from './demands.js';
+import type { OutputHook } from './feed.js';
+import { forecastAll } from './forecasting.js';
+import { type Held, LeaseLost, Leases } from './leases.js';
+import { LiveSeries, runsOf } from './live-series.js';
+import { LOAD_TOGETHER, Loader, MAX_LEAD_MS } from './loader.js';
+import { markStates } from './log/append.js';
+import { decodeChanges, type LogEntry } from './log/entry.js';
+import type { LogFollower } from './log/follower.js';
+import { PARTITIONS, partitionOf } from './log/partition.js';
+import { OutputStore } from './output-store.js';
+import type { Publisher } from './publish.js';
+import { takeSnapshot } from './snapshot.js';
+
+export interface OwnerOptions {
+  database: Database;
+  batch: StreamBatch;
+  follower: LogFollower;
+  publisher: Publisher;
+  hooks: readonly OutputHook[];
+  /** Of this process among the owners. */
+  id: string;
+  /** How long partitions stay with an owner that gives no sign of life, milliseconds. */
+  leaseMs: number;
+  onError: (error: Error) => void;
+  /** Told about every round that did something. */
+  onRound?: (round: { entries: number; series: number; outputs: number; ms: number }) => void;
+}
+
+/** Entries of one round, and how long it waits for the first. */
+const ROUND_ENTRIES = 2000;
+const WAIT_MS = 100;
+
+/** Patches after which a series is due for a snapshot, and snapshots of one round. */
+const SNAPSHOT_PATCHES = 16;
+const SNAPSHOTS_A_ROUND = 24;
+
+/** Series that nobody has wanted for this long leave the memory. */
+const LINGER_MS = 60_000;
+
+const CURSORS_EVERY_MS = 250;
+const DEMAND_EVERY_MS = 500;
+const TRIM_EVERY_MS = 5000;
+const RETRY_MS = 200;
+
+/** Entries that nobody owns are kept this long after the last commit of an owner; states know of later ones by their marks. */
+const TRIM = `delete from live_log l using live_partitions p where l.partition = p.partition and
+  (l.seq <= p.cursor or (l.at < now() - interval '2 minutes' and l.at > p.touched_at + interval '1 minute'
+    and (p.lease_until is null or p.lease_until < now() - interval '1 minute')))`;
+
+export class LiveOwner {
+  private readonly series = new Map<number, LiveSeries>();
+  /** Numbers of series that nobody wants, so that their points are passed over. */
+  private readonly unwanted = new Set<number>();
+  private readonly unknown = new Set<number>();
+  private readonly toLoad = new Set<LiveSeries>();
+  private loading: Promise<void> | undefined;
+  /** Series whose reading has ended; the next round takes them in. */
+  private arrived: (() => void)[] = [];
+  /** Series with work for the next round. */
+  private readonly due = new Set<LiveSeries>();
+  private readonly leases: Leases;
+  private readonly committer: Committer;
+  private readonly demands: Demands;
+  private readonly loader: Loader;
+  private readonly outputs: OutputStore;
+  private timers: NodeJS.Timeout[] = [];
+  private readonly busy = new Set<Promise<void>>();
+  private closing = false;
+  /** Work that must not meet a round half done. */
+  private chores: (() => Promise<void>)[] = [];
+  /** Cursors that wait for a commit. */
+  private cursors = new Map<number, number>();
+  private committedAt = 0;
+  private running: Promise<void> | undefined;
+
+  constructor(private readonly options: OwnerOptions) {
+    const { database, batch, publisher, hooks, id, leaseMs } = options;
+    this.leases = new Leases(database, id, leaseMs);
+    this.committer = new Committer(database, this.leases, publisher, hooks);
+    this.demands = new Demands(database);
+    this.loader = new Loader(database, batch);
+    this.outputs = new OutputStore(database);
+  }
+
+  /** Takes its share of the partitions and begins. */
+  async start(): Promise<void> {
+    await this.demands.refresh();
+    await this.beat();
+    this.every(this.options.leaseMs / 5, () => this.beat());
+    this.every(DEMAND_EVERY_MS, () => this.refreshDemands());
+    this.every(TRIM_EVERY_MS, () => this.trim());
+    this.running = this.run();
+  }
+
+  /** What it holds at this moment. */
+  get held(): { partitions: number; series: number; loading: number; backlog: number } {
+    return {
+      partitions: this.leases.partitions.length,
+      series: this.series.size,
+      loading: this.toLoad.size,
+      backlog: this.options.follower.backlog,
+    };
+  }
+
+  /** Ends the round that runs, keeps all states, and gives the partitions to the others. */
+  async close(): Promise<void> {
+    this.closing = true;
+    for (const timer of this.timers) clearInterval(timer);
+    this.options.follower.stir();
+    await this.running;
+    await Promise.all(this.busy);
+    await this.loading;
+    await this.saveAll(this.leases.partitions).catch(this.options.onError);
+    await this.leases.leave().catch(this.options.onError);
+  }
+
+  private every(ms: number, work: () => Promise<void>): void {
+    let active = false;
+    const timer = setInterval(() => {
+      if (active) return;
+      active = true;
+      const done: Promise<void> = work()
+        .catch(this.options.onError)
+        .finally(() => {
+          active = false;
+          this.busy.delete(done);
+        });
+      this.busy.add(done);
+    }, ms);
+    this.timers.push(timer);
+  }
+
+  // Ownership
+
+  private async beat(): Promise<void> {
+    const { lost, claimed, surplus } = await this.leases.beat();
+    this.drop(lost);
+    for (const one of claimed) await this.adopt(one);
+    if (surplus > 0 && claimed.length === 0) {
+      await this.between(() => this.giveBack(this.leases.partitions.slice(-surplus)));
+    }
+  }
+
+  /** From now on this partition is ours: its states are read in one view with the log, whatever the owner before had done. */
+  private async adopt({ partition, cursor }: Held): Promise<void> {
+    const { database, follower } = this.options;
+    await this.markUnread(partition, cursor);
+    const { rows } = await database.pool.query<{ head: number }>(
+      'select head::float8 as head from live_heads where partition = $1',
+      [partition],
+    );
+    await follower.follow(partition, rows[0]?.head ?? cursor);
+    await this.discover([partition]);
+  }
+
+  /** A snapshot may have been written while a change behind it was on its way: that change is in the log after the cursor. */
+  private async markUnread(partition: number, cursor: number): Promise<void> {
+    const { rows } = await this.options.database.pool.query<{ bytes: Buffer }>(
+      'select bytes from live_log where partition = $1 and seq > $2 order by seq',
+      [partition, cursor],
+    );
+    const earliest = new Map<bigint, number>();
+    const see = (id: number, time: number) => {
+      const series = BigInt(id);
+      earliest.set(series, Math.min(earliest.get(series) ?? Number.POSITIVE_INFINITY, time));
+    };
+    for (const { bytes } of rows) {
+      const { points, touched } = decodeChanges(bytes);
+      points.ids.forEach((id, i) => {
+        see(id, points.times[i]!);
+      });
+      touched.ids.forEach((id, i) => {
+        see(id, touched.from[i]!);
+      });
+    }
+    if (earliest.size > 0) await markStates(this.options.database.pool, [...earliest]);
+  }
+
+  private async giveBack(partitions: readonly number[]): Promise<void> {
+    await this.saveAll(partitions);
+    this.drop(partitions);
+    await this.leases.release(partitions);
+  }
+
+  private drop(partitions: readonly number[]): void {
+    const gone = new Set(partitions);
+    for (const partition of partitions) {
+      this.options.follower.unfollow(partition);
+      this.cursors.delete(partition);
+    }
+    for (const series of this.series.values()) if (gone.has(series.partition)) this.forget(series);
+  }
+
+  private forget(series: LiveSeries): void {
+    series.gone = true;
+    this.series.delete(Number(series.id));
+    this.toLoad.delete(series);
+    this.due.delete(series);
+  }
+
+  // Demand
+
+  private async refreshDemands(): Promise<void> {
+    const { changed, gone } = await this.demands.refresh();
+    if (changed.length > 0) {
+      this.unwanted.clear();
+      await this.discover(this.leases.partitions);
+    }
+    if (changed.length > 0 || gone) for (const series of this.series.values()) this.want(series);
+    await this.between(() => this.evict());
+  }
+
+  private want(series: LiveSeries): void {
+    const horizon = this.demands.horizon(series.owner, series.name);
+    if (horizon > (series.output?.times.length ?? 0)) {
+      series.wanting = true;
+      this.due.add(series);
+      this.options.follower.stir();
+    }
+    series.horizon = horizon;
+    if (horizon > 0) series.idleSince = undefined;
+    else series.idleSince ??= performance.now();
+  }
+
+  /** Series of these partitions that are demanded and not here yet. */
+  private async discover(partitions: readonly number[]): Promise<void> {
+    const { rows } = await this.options.database.pool.query<{ id: bigint; owner: string; name: string }>(
+      `select distinct s.id, s.owner, s.unique_id as name from live_demands d
+       join series s on s.owner = d.owner and (s.unique_id = any(d.ids) or starts_with(s.unique_id, d.prefix))
+       where s.id % ${PARTITIONS} = any($1) and (d.until is null or d.until >= now())`,
+      [partitions],
+    );
+    await this.take(rows);
+  }
+
+  /** Numbers that the log named and we do not know. */
+  private async identify(): Promise<void> {
+    const ids = [...this.unknown];
+    this.unknown.clear();
+    const { rows } = await this.options.database.pool.query<{ id: bigint; owner: string; name: string }>(
+      'select id, owner, unique_id as name from series where id = any($1::int8[])',
+      [int8Array(ids.map(BigInt))],
+    );
+    const wanted = rows.filter(({ owner, name }) => this.demands.horizon(owner, name) > 0);
+    const known = new Set(wanted.map(({ id }) => Number(id)));
+    for (const id of ids) if (!known.has(id)) this.unwanted.add(id);
+    await this.take(wanted);
+  }
+
+  private async take(rows: readonly { id: bigint; owner: string; name: string }[]): Promise<void> {
+    const fresh = rows.filter(({ id }) => !this.series.has(Number(id)));
+    if (fresh.length === 0) return;
+    const present = new Map((await this.outputs.byId(fresh.map(({ id }) => id))).map((one) => [one.seriesId, one]));
+    for (const { id, owner, name } of fresh) {
+      const partition = partitionOf(id);
+      if (this.series.has(Number(id)) || !this.leases.get(partition)) continue;
+      const series = new LiveSeries(id, owner, name, partition);
+      series.output = present.get(id);
+      series.scoredAt = series.output?.at ?? Number.NEGATIVE_INFINITY;
+      this.series.set(Number(id), series);
+      this.want(series);
+      this.reload(series);
+    }
+  }
+
+  private async evict(): Promise<void> {
+    const now = performance.now();
+    const idle = [...this.series.values()].filter(
+      ({ idleSince, pieces }) => idleSince !== undefined && now - idleSince > LINGER_MS && !pieces,
+    );
+    if (idle.length === 0) return;
+    await this.save(idle);
+    for (const series of idle) {
+      if (series.horizon > 0) continue;
+      this.forget(series);
+      this.unwanted.add(Number(series.id));
+    }
+  }
+
+  // Reading series from the store
+
+  /** Has the series read again; points that come meanwhile are kept for afterwards. */
+  private reload(series: LiveSeries, changedFrom = Number.POSITIVE_INFINITY): void {
+    series.changedFrom = Math.min(series.changedFrom, changedFrom);
+    if (series.pieces && !this.toLoad.has(series)) series.again = true;
+    series.pieces ??= [];
+    if (!series.again) this.toLoad.add(series);
+    this.loading ??= this.loadAll().finally(() => {
+      this.loading = undefined;
+    });
+  }
+
+  private async loadAll(): Promise<void> {
+    while (this.toLoad.size > 0 && !this.closing) {
+      const group = [...this.toLoad].slice(0, LOAD_TOGETHER);
+      for (const series of group) this.toLoad.delete(series);
+      const requests = group.map(({ id, partition, changedFrom }) => ({ id, partition, changedFrom }));
+      for (const series of group) series.changedFrom = Number.POSITIVE_INFINITY;
+      try {
+        const loaded = await this.loader.load(requests);
+        this.arrived.push(() => {
+          group.forEach((series, i) => {
+            this.arrive(series, loaded[i]!);
+          });
+        });
+        this.options.follower.stir();
+      } catch (error) {
+        this.options.onError(error as Error);
+        group.forEach((series, i) => {
+          series.changedFrom = Math.min(series.changedFrom, requests[i]!.changedFrom);
+          if (!series.gone) this.toLoad.add(series);
+        });
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  private arrive(series: LiveSeries, loaded: Awaited<ReturnType<Loader['load']>>[number]): void {
+    if (series.gone) return;
+    if (loaded.deleted) {
+      this.forget(series);
+      return;
+    }
+    const pieces = series.pieces ?? [];
+    const { again } = series;
+    series.pieces = undefined;
+    series.again = false;
+    series.core = loaded.core;
+    series.through = loaded.through;
+    series.revisions = loaded.revisions;
+    series.snapshotAt = loaded.snapshotAt;
+    series.slot = loaded.slot ?? series.slot;
+    for (const { seq, times, values } of pieces) if (seq > series.through) this.add(series, times, values);
+    if (again) this.reload(series);
+    const last = series.core && series.core.position > 0 ? series.core.timeOf(series.core.position - 1) : undefined;
+    const told = series.output ? series.output.times[0] : undefined;
+    // The forecast that stands has seen less, or something else.
+    if (
+      last !== undefined &&
+      (told === undefined || series.core!.timeOf(series.core!.position) !== told || loaded.slot === undefined)
+    ) {
+      series.wanting = true;
+    }
+    if (series.core) this.due.add(series);
+  }
+
+  // Rounds
+
+  /** Does something between two rounds. */
+  private between(work: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.chores.push(() => work().then(resolve, reject));
+      this.options.follower.stir();
+    });
+  }
+
+  private async run(): Promise<void> {
+    while (!this.closing || this.chores.length > 0) {
+      try {
+        for (const chore of this.chores.splice(0)) await chore();
+        if (this.closing) continue;
+        const quick = this.arrived.length > 0 || this.due.size > 0;
+        const entries = await this.options.follower.take(quick ? 0 : WAIT_MS, ROUND_ENTRIES);
+        await this.round(entries);
+      } catch (error) {
+        this.options.onError(error as Error);
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
+  private async round(entries: readonly LogEntry[]): Promise<void> {
+    const begin = performance.now();
+    for (const arrive of this.arrived.splice(0)) arrive();
+    const outcome: Outcome = { cursors: this.cursors, outputs: [], snapshots: new Map() };
+    for (const entry of entries) {
+      if (!this.leases.get(entry.partition)) continue;
+      this.workIn(entry);
+      this.cursors.set(entry.partition, entry.seq);
+    }
+    if (this.unknown.size > 0) await this.identify();
+    const due = [...this.due].filter(({ gone, core, wanting }) => !gone && core && (core.due || wanting));
+    this.due.clear();
+    try {
+      outcome.outputs = await forecastAll(this.options.batch, due);
+    } catch (error) {
+      // The device has failed under them.
+      for (const series of due) {
+        series.core = undefined;
+        this.reload(series);
+      }
+      throw error;
+    }
+    for (const series of due) series.wanting = false;
+    const taken = this.snapshots(due, outcome);
+    if (outcome.outputs.length === 0 && taken.size === 0) {
+      // Entries that nobody waits for are counted now and then.
+      if (this.cursors.size === 0 || begin - this.committedAt < CURSORS_EVERY_MS) return;
+    }
+    this.cursors = new Map();
+    this.committedAt = begin;
+    // Outputs and snapshots without news of the log are fenced all the same.
+    for (const series of due) {
+      const held = this.leases.get(series.partition);
+      if (held && !outcome.cursors.has(series.partition)) outcome.cursors.set(series.partition, held.cursor);
+    }
+    const committed = await this.commit(outcome);
+    if (committed) this.settle(committed, taken);
+    await this.options.follower.acknowledge(outcome.cursors).catch(this.options.onError);
+    const ms = performance.now() - begin;
+    this.options.onRound?.({ entries: entries.length, series: due.length, outputs: outcome.outputs.length, ms });
+  }
+
+  private workIn(entry: LogEntry): void {
+    const { points, touched } = entry.changes;
+    for (const { id, from, to } of runsOf(entry)) {
+      const series = this.series.get(id);
+      if (!series) {
+        if (!this.unwanted.has(id)) this.unknown.add(id);
+        continue;
+      }
+      const times = points.times.subarray(from, to);
+      const values = points.values.subarray(from, to);
+      if (series.pieces) series.keep({ seq: entry.seq, times, values });
+      if (series.core ? entry.seq > series.through : !series.pieces) this.add(series, times, values);
+    }
+    touched.ids.forEach((id, i) => {
+      const series = this.series.get(id);
+      if (series) this.reload(series, touched.from[i]!);
+      else if (!this.unwanted.has(id)) this.unknown.add(id);
+    });
+  }
+
+  /** Adds points to a series, or has it read again where they are too late for its state. */
+  private add(series: LiveSeries, times: Float64Array, values: Float64Array): void {
+    const limit = Date.now() + MAX_LEAD_MS;
+    if (times.some((time) => time > limit)) {
+      const kept = times.map((_, i) => i).filter((i) => times[i]! <= limit);
+      if (kept.length === 0) return;
+      this.add(
+        series,
+        Float64Array.from(kept, (i) => times[i]!),
+        Float64Array.from(kept, (i) => values[i]!),
+      );
+      return;
+    }
+    if (!series.core) this.reload(series);
+    else if (series.core.add(times, values)) this.due.add(series);
+    else this.reload(series, Math.min(...times));
+  }
+
+  /** Adds snapshots of series that are due for one, oldest first. */
+  private snapshots(
+    series: readonly LiveSeries[],
+    outcome: Outcome,
+    most = SNAPSHOTS_A_ROUND,
+    patches = SNAPSHOT_PATCHES,
+  ) {
+    const { model } = this.options.batch;
+    const { patch } = model.config;
+    const age = ({ core, snapshotAt }: LiveSeries) => core!.kept - snapshotAt;
+    const due = series
+      .filter((one) => one.core && !one.pieces && one.core.kept > 0 && Math.abs(age(one)) >= patches * patch)
+      .sort((a, b) => age(b) - age(a))
+      .slice(0, most);
+    const taken = new Map<StoredState, LiveSeries>();
+    for (const one of due) {
+      const slot = one.slot === 'a' ? 'b' : 'a';
+      const state = takeSnapshot(model, one.core!, one.id, slot, one.revisions[slot]);
+      taken.set(state, one);
+      const list = outcome.snapshots.get(one.owner);
+      if (list) list.push(state);
+      else outcome.snapshots.set(one.owner, [state]);
+    }
+    return taken;
+  }
+
+  /** Commits, however long the database is away; what others have taken over is left out. */
+  private async commit(outcome: Outcome): Promise<Committed | undefined> {
+    let left = outcome;
+    while (left.cursors.size > 0) {
+      try {
+        return await this.committer.commit(left);
+      } catch (error) {
+        this.options.onError(error as Error);
+        if (error instanceof LeaseLost) {
+          this.leases.forget(error.partitions);
+          this.drop(error.partitions);
+          left = withoutPartitions(left, new Set(error.partitions), partitionOf);
+        } else if (this.closing) return undefined;
+        else await sleep(RETRY_MS);
+      }
+    }
+    return undefined;
+  }
+
+  private settle({ outputs, snapshots, deleted }: Committed, taken: ReadonlyMap<StoredState, LiveSeries>): void {
+    for (const output of outputs) {
+      const series = this.series.get(Number(output.seriesId));
+      if (series) series.output = output;
+    }
+    for (const id of deleted) {
+      const series = this.series.get(Number(id));
+      if (series) this.forget(series);
+    }
+    for (const [state, series] of taken) {
+      if (snapshots.has(state)) {
+        series.slot = state.modelId.endsWith('/a') ? 'a' : 'b';
+        series.snapshotAt = Number(state.position);
+        series.revisions[series.slot] = state.revision + 1;
+      } else this.reload(series);
+    }
+  }
+
+  /** Keeps the states of all series of these partitions. */
+  private async saveAll(partitions: readonly number[]): Promise<void> {
+    const wanted = new Set(partitions);
+    await this.save([...this.series.values()].filter(({ partition }) => wanted.has(partition)));
+  }
+
+  private async save(series: readonly LiveSeries[]): Promise<void> {
+    for (let from = 0; from < series.length; from += LOAD_TOGETHER) {
+      const some = series.slice(from, from + LOAD_TOGETHER);
+      const outcome: Outcome = { cursors: new Map(), outputs: [], snapshots: new Map() };
+      const taken = this.snapshots(some, outcome, LOAD_TOGETHER, 1);
+      for (const { partition } of some) {
+        const held = this.leases.get(partition);
+        if (held) outcome.cursors.set(partition, held.cursor);
+      }
+      if (taken.size === 0) continue;
+      const committed = await this.committer.commit(outcome);
+      this.settle(committed, taken);
+    }
+  }
+
+  private async trim(): Promise<void> {
+    await this.options.database.pool.query(TRIM);
+  }
+}
+
+const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
