@@ -1,8 +1,8 @@
 /**
- * `npm start`, `npm run start:api`, `npm run start:worker` on any clone: sets up what is missing, then runs that part of the
+ * `npm start`, `npm run start:api`, `npm run start:worker`, `npm run start:live` on any clone: sets up what is missing, then runs that part of the
  * compiled service, with signals and exit code passed through.
  *
- *   node scripts/start.mjs [start|main|worker]
+ *   node scripts/start.mjs [start|main|worker|live]
  */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
@@ -10,8 +10,10 @@ import { join } from 'node:path';
 import { root, setup } from './setup.mjs';
 
 const part = process.argv[2] ?? 'start';
-if (!['start', 'main', 'worker'].includes(part)) {
-  process.stderr.write(`error [SETUP] there is no part ${JSON.stringify(part)}; fix: use start, main or worker\n`);
+if (!['start', 'main', 'worker', 'live'].includes(part)) {
+  process.stderr.write(
+    `error [SETUP] there is no part ${JSON.stringify(part)}; fix: use start, main, worker or live\n`,
+  );
   process.exit(2);
 }
 setup();

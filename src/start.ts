@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm start`: the whole service in one supervised group. This process owns the embedded servers and starts a worker and
+ * `npm start`: the whole service in one supervised group. This process owns the embedded servers and starts a worker, a live worker and
  * the API; a part that dies is started again, and when this process ends, all of it ends.
  */
 import { type ChildProcess, fork } from 'node:child_process';
@@ -35,7 +35,7 @@ try {
   const stop = async () => {
     stopping = true;
     // The API first: it stops taking requests while the worker still answers those that it has.
-    for (const name of ['api', 'worker']) {
+    for (const name of ['api', 'live', 'worker']) {
       const child = running.get(name);
       if (!child || child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((done) => child.once('exit', done));
@@ -66,6 +66,7 @@ try {
   // The worker first: the API is ready when a worker has passed its self-test.
   for (const [name, path] of [
     ['worker', './worker.js'],
+    ['live', './live.js'],
     ['api', './main.js'],
   ] as const) {
     const { file, execArgv } = siblingModule(import.meta.url, path);

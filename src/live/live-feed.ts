@@ -6,7 +6,7 @@ import type { Database } from '../store/database.js';
 import { DEMAND_MS, Demands } from './demands.js';
 import type { LiveFeed, LiveOutput, SeriesFilter, Subscription } from './feed.js';
 import { OutputStore } from './output-store.js';
-import { OUTPUT_CHANNEL, OUTPUT_NOTIFY, readNotified, unpackOutputs } from './publish.js';
+import { OUTPUT_CHANNEL, OUTPUT_NOTIFY, readNotification, unpackOutputs } from './publish.js';
 
 /** Steps that are forecast when nobody says how many, and at most. */
 export const DEFAULT_HORIZON = 16;
@@ -113,6 +113,11 @@ export class ConnectedFeed implements LiveFeed {
     await this.reading;
   }
 
+  private readonly wanted = (owner: string, series: string): boolean => {
+    for (const listener of this.listeners) if (listener.owner === owner && matches(listener, series)) return true;
+    return false;
+  };
+
   private tell(output: LiveOutput): void {
     for (const listener of [...this.listeners]) {
       if (output.owner !== listener.owner || !matches(listener, output.series)) continue;
@@ -150,12 +155,8 @@ export class ConnectedFeed implements LiveFeed {
   }
 
   private async hearRedis(redis: Redis): Promise<void> {
-    const wanted = (owner: string, series: string) => {
-      for (const listener of this.listeners) if (listener.owner === owner && matches(listener, series)) return true;
-      return false;
-    };
     redis.on('messageBuffer', (_channel: Buffer, message: Buffer) => {
-      for (const output of unpackOutputs(message, wanted)) this.tell(output);
+      for (const output of unpackOutputs(message, this.wanted)) this.tell(output);
     });
     // What was published while the connection was away is in the store.
     redis.on('ready', () => this.resync());
@@ -204,7 +205,9 @@ export class ConnectedFeed implements LiveFeed {
 
   private async read(payload: string): Promise<void> {
     if (this.listeners.size === 0 || this.closed) return;
-    for (const output of await this.outputs.byId(readNotified(payload))) this.tell(output);
+    const told = readNotification(payload);
+    const outputs = 'ids' in told ? await this.outputs.byId(told.ids) : unpackOutputs(told.message, this.wanted);
+    for (const output of outputs) this.tell(output);
   }
 
   private resync(): void {

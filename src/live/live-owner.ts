@@ -82,6 +82,7 @@ export class LiveOwner {
   /** Cursors that wait for a commit. */
   private cursors = new Map<number, number>();
   private committedAt = 0;
+  private alive = performance.now();
   private running: Promise<void> | undefined;
 
   constructor(private readonly options: OwnerOptions) {
@@ -111,6 +112,11 @@ export class LiveOwner {
       loading: this.toLoad.size,
       backlog: this.options.follower.backlog,
     };
+  }
+
+  /** Milliseconds since it last began a round; grows when a device hangs. */
+  get silence(): number {
+    return performance.now() - this.alive;
   }
 
   /** Ends the round that runs, keeps all states, and gives the partitions to the others. */
@@ -367,6 +373,7 @@ export class LiveOwner {
 
   private async run(): Promise<void> {
     while (!this.closing || this.chores.length > 0) {
+      this.alive = performance.now();
       try {
         for (const chore of this.chores.splice(0)) await chore();
         if (this.closing) continue;
@@ -490,6 +497,7 @@ export class LiveOwner {
   private async commit(outcome: Outcome): Promise<Committed | undefined> {
     let left = outcome;
     while (left.cursors.size > 0) {
+      this.alive = performance.now();
       try {
         return await this.committer.commit(left);
       } catch (error) {

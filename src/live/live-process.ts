@@ -6,6 +6,7 @@ import type { ForecasterModel } from '../forecast/model/model.js';
 import { openBackend } from '../forecast/model/open-backend.js';
 import { StreamBatch } from '../forecast/model/stream-batch.js';
 import type { QueueConnection } from '../platform/embedded/services.js';
+import { AdderError } from '../platform/errors.js';
 import { Database } from '../store/database.js';
 import type { OutputHook } from './feed.js';
 import { openRedis } from './live-client.js';
@@ -18,13 +19,26 @@ export interface LiveProcessOptions {
   /** Connections to PostgreSQL. */
   databasePool: number;
   connection: QueueConnection;
-  /** Folder or name of the model. */
+  /** Folder or name of the model; `auto` takes LIVE_MODEL where it is installed. */
   model: string;
   /** `auto`, `webgpu` or `wasm`. */
   backend: string;
   leaseMs: number;
   hooks?: (database: Database) => readonly OutputHook[];
   onRound?: OwnerOptions['onRound'];
+}
+
+/** The forecaster made for live series: small, so that thousands of them can be stepped each second. */
+export const LIVE_MODEL = 'forecaster-live';
+
+function load(backend: Backend, model: string): ForecasterModel {
+  if (model !== 'auto') return loadModel(backend, model);
+  try {
+    return loadModel(backend, LIVE_MODEL);
+  } catch (error) {
+    if (error instanceof AdderError && error.code === 'NO_MODEL') return loadModel(backend);
+    throw error;
+  }
 }
 
 /** A live worker: owns partitions when `start` returns, and has given them to the others when `stop` does. */
@@ -40,7 +54,7 @@ export class LiveProcess {
   static async start(options: LiveProcessOptions, log: Logger): Promise<LiveProcess> {
     const onError = (error: Error) => log.warn({ err: error }, 'the live side has trouble');
     const backend = await openBackend(options.backend === 'auto' ? undefined : options.backend);
-    const model = loadModel(backend, options.model);
+    const model = load(backend, options.model);
     const batch = new StreamBatch(model);
     const database = await Database.open({ url: options.databaseUrl, poolSize: options.databasePool, onError });
     const id = randomUUID();

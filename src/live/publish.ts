@@ -11,6 +11,10 @@ export const OUTPUT_NOTIFY = 'adder_live_outputs';
 /** PostgreSQL takes less than 8000 bytes in a notification. */
 const NOTIFY_BYTES = 7800;
 
+/** So many outputs may fit into a notification, which then begins so. */
+const FEW = 8;
+const WHOLE = '=';
+
 export interface Publisher {
   /** Inside the transaction of the outputs. */
   within(client: Queryable, outputs: readonly EncodedOutput[]): Promise<void>;
@@ -18,28 +22,37 @@ export interface Publisher {
   after(outputs: readonly EncodedOutput[]): void;
 }
 
-/** Without Redis: listeners hear which series have a new output and read it. */
+/** Without Redis: listeners hear the outputs themselves if they are few, otherwise which series they must look up. */
 export const NOTIFYING_OUTPUTS: Publisher = {
   async within(client, outputs) {
-    const payloads: string[] = [];
-    let payload = '';
-    for (const { output } of outputs) {
-      const id = output.seriesId.toString(36);
-      if (payload.length + id.length + 1 > NOTIFY_BYTES) {
-        payloads.push(payload);
-        payload = '';
-      }
-      payload += payload ? ` ${id}` : id;
-    }
-    if (payload) payloads.push(payload);
-    await client.query('select pg_notify($1, p) from unnest($2::text[]) p', [OUTPUT_NOTIFY, payloads]);
+    await client.query('select pg_notify($1, p) from unnest($2::text[]) p', [OUTPUT_NOTIFY, notifications(outputs)]);
   },
   after: () => {},
 };
 
-/** Numbers of the series in a notification. */
-export const readNotified = (payload: string): bigint[] =>
-  payload.split(' ').map((id) => BigInt(Number.parseInt(id, 36)));
+function notifications(outputs: readonly EncodedOutput[]): string[] {
+  if (outputs.length <= FEW) {
+    const payload = `${WHOLE}${packOutputs(outputs).toString('base64')}`;
+    if (payload.length <= NOTIFY_BYTES) return [payload];
+  }
+  const payloads: string[] = [];
+  let payload = '';
+  for (const { output } of outputs) {
+    const id = output.seriesId.toString(36);
+    if (payload.length + id.length + 1 > NOTIFY_BYTES) {
+      payloads.push(payload);
+      payload = '';
+    }
+    payload += payload ? ` ${id}` : id;
+  }
+  return payload ? [...payloads, payload] : payloads;
+}
+
+/** What a notification says: the outputs, or the numbers of the series to look up. */
+export function readNotification(payload: string): { message: Buffer } | { ids: bigint[] } {
+  if (payload.startsWith(WHOLE)) return { message: Buffer.from(payload.slice(WHOLE.length), 'base64') };
+  return { ids: payload.split(' ').map((id) => BigInt(Number.parseInt(id, 36))) };
+}
 
 export class RedisPublisher implements Publisher {
   constructor(

@@ -81,6 +81,16 @@ export const VARIABLES = {
     'what computes: `auto` takes a real GPU where there is one, otherwise WASM SIMD',
   ),
   ADDER_MODEL: v(text(64), 'adder', 'forecaster used when a request names none'),
+  ADDER_LIVE_MODEL: v(
+    text(64),
+    'auto',
+    'forecaster of live series; `auto` takes `forecaster-live` where it is installed, otherwise the default one',
+  ),
+  ADDER_LIVE_LEASE_MS: v(
+    integer(500, 600_000),
+    '5000',
+    'how long live series stay with a live worker that gives no sign of life before another takes them, milliseconds',
+  ),
   ADDER_LOG_LEVEL: v(
     choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     'info',
