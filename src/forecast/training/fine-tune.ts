@@ -224,9 +224,7 @@ function save(
   const draft = `${directory}.draft-${process.pid}`;
   try {
     mkdirSync(dirname(directory), { recursive: true });
-    writeModel(draft, { name, config, values }, { fineTuned: report });
-    const file = join(draft, 'config.json');
-    writeFileSync(file, `${JSON.stringify({ ...JSON.parse(readFileSync(file, 'utf8')), inference }, null, 2)}\n`);
+    writeModel(draft, { name, config, values, inference }, { fineTuned: report });
     for (const companion of COMPANIONS) {
       if (existsSync(join(base, companion))) writeFileSync(join(draft, companion), readFileSync(join(base, companion)));
     }
