@@ -6,6 +6,7 @@ import { LocalForecaster, type LocalMethod } from './baselines/local.js';
 import { drift, naive, seasonalNaive } from './baselines/naive.js';
 import { theta } from './baselines/theta.js';
 import type { Forecaster } from './forecaster.js';
+import type { StackPart } from './stack/stack.js';
 
 /** The statistical methods by the names that `--model` takes. */
 const METHODS: Record<string, { method: LocalMethod; about: string }> = {
@@ -22,6 +23,8 @@ const METHODS: Record<string, { method: LocalMethod; about: string }> = {
 export interface ModelOptions {
   /** `webgpu`, `wasm` or `reference`; chosen automatically when absent. */
   backend?: string;
+  /** Parts of the inference stack; the model's own choice when absent, none of them for the bare network. */
+  stack?: readonly StackPart[];
   /** Told when the choice needs a word. */
   onNotice?: (text: string) => void;
 }
@@ -33,6 +36,11 @@ export function describeModels(): string {
     ...Object.entries(METHODS).map(([name, { about }]) => [name, about]),
   ];
   return rows.map(([name, about]) => `      ${name!.padEnd(15)} ${about}`).join('\n');
+}
+
+/** Whether a name stands for a statistical method. */
+export function isStatistical(id: string): boolean {
+  return Object.hasOwn(METHODS, id);
 }
 
 /**
@@ -67,7 +75,11 @@ export async function resolveForecaster(id?: string, options: ModelOptions = {})
 }
 
 /** Loaded on demand: the statistical methods need no engine. */
-async function loadNeural(model: string | undefined, { backend }: ModelOptions): Promise<Forecaster> {
-  const { loadForecaster } = await import('./model/load.js');
-  return loadForecaster({ ...(model ? { model } : {}), ...(backend ? { backend } : {}) });
+async function loadNeural(model: string | undefined, { backend, stack }: ModelOptions): Promise<Forecaster> {
+  const { DEFAULT_MODEL, loadForecaster, modelFolder } = await import('./model/load.js');
+  const { readStackSettings } = await import('./stack/settings.js');
+  const { StackedForecaster } = await import('./stack/stack.js');
+  const bare = await loadForecaster({ ...(model ? { model } : {}), ...(backend ? { backend } : {}) });
+  const { parts, factors } = readStackSettings(modelFolder(model ?? DEFAULT_MODEL));
+  return new StackedForecaster(bare, stack ?? parts, factors);
 }

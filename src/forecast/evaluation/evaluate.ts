@@ -3,6 +3,8 @@ import { LocalForecaster } from '../baselines/local.js';
 import { seasonalNaive } from '../baselines/naive.js';
 import { type Forecaster, STANDARD_LEVELS } from '../forecaster.js';
 import { geometricMean, type TaskScore, TaskScorer } from '../metrics.js';
+import { chooseSeason } from '../series/choose-season.js';
+import { parseFrequency } from '../time/frequency.js';
 import { type EvaluationWindow, readDataset, type TaskSpec, windowsOf } from './dataset.js';
 import type { Published, PublishedScore } from './published.js';
 
@@ -58,6 +60,8 @@ export interface EvaluationReport {
   suites: SuiteSummary[];
   /** Over all tasks, each with equal weight. */
   coverage: Record<number, number>;
+  /** Spent inside the forecaster, over all tasks. */
+  seconds: number;
   /** Forecasts a second over all tasks. */
   forecastsPerSecond: number;
 }
@@ -71,21 +75,50 @@ export function isComparable({ suite, ratio }: Pick<TaskSpec, 'suite' | 'ratio'>
   return Math.abs(ratio - 1) < (suite === 'chronos_zeroshot' ? 0.02 : 0.01);
 }
 
-/** Evaluates a forecaster on tasks, one after another; the forecaster is told each series' own season and frequency. */
-export async function evaluate(
-  forecaster: Forecaster,
-  specs: TaskSpec[],
-  options: { dataDir: string; split: string; published?: Published; onTask?: (result: TaskResult) => void },
-): Promise<EvaluationReport> {
-  const tasks: TaskResult[] = [];
+/** A task with its windows. */
+export interface LoadedTask {
+  spec: TaskSpec;
+  windows: EvaluationWindow[];
+  published: Record<string, PublishedScore>;
+}
+
+/** Reads the data of tasks. */
+export async function loadTasks(
+  specs: readonly TaskSpec[],
+  options: { dataDir: string; split: string; published?: Published },
+): Promise<LoadedTask[]> {
+  const tasks: LoadedTask[] = [];
   for (const spec of specs) {
     const pools = await Promise.all(
       spec.pool.map((name) => readDataset(options.dataDir, spec.split ?? options.split, name)),
     );
-    const windows = windowsOf(pools.flat(), spec);
     const published = Object.fromEntries(options.published?.get(spec.name) ?? []);
-    const { score, seconds } = await scoreTask(forecaster, spec, windows);
-    const { score: naiveScore } = await scoreTask(referenceNaive(spec), spec, windows);
+    tasks.push({ spec, windows: windowsOf(pools.flat(), spec), published });
+  }
+  return tasks;
+}
+
+/**
+ * What the forecaster is not told of the series: `nothing`; their `season`, so that it is chosen as for a user's file; or
+ * the `sampling` too, so that the season is found in the values alone.
+ */
+export type Withheld = 'nothing' | 'season' | 'sampling';
+
+export interface EvaluateOptions {
+  withheld?: Withheld;
+  onTask?: (result: TaskResult) => void;
+}
+
+/** Evaluates a forecaster on tasks, one after another. */
+export async function evaluate(
+  forecaster: Forecaster,
+  loaded: readonly LoadedTask[],
+  { withheld = 'nothing', onTask }: EvaluateOptions = {},
+): Promise<EvaluationReport> {
+  const tasks: TaskResult[] = [];
+  for (const { spec, windows, published } of loaded) {
+    const { score, seconds } = await scoreTask(forecaster, spec, windows, withheld);
+    const { score: naiveScore } = await scoreTask(referenceNaive(spec), spec, windows, 'nothing');
     const result: TaskResult = {
       suite: spec.suite,
       name: spec.name,
@@ -99,14 +132,21 @@ export async function evaluate(
       seconds,
     };
     tasks.push(result);
-    options.onTask?.(result);
+    onTask?.(result);
   }
   const seconds = tasks.reduce((sum, task) => sum + task.seconds, 0);
   const count = tasks.reduce((sum, task) => sum + task.windows, 0);
   const coverage = Object.fromEntries(
     INTERVALS.map((p) => [p, tasks.reduce((s, t) => s + t.score.coverage[p]!, 0) / tasks.length]),
   );
-  return { model: forecaster.id, tasks, suites: summarise(tasks), coverage, forecastsPerSecond: count / seconds };
+  return {
+    model: forecaster.id,
+    tasks,
+    suites: summarise(tasks),
+    coverage,
+    seconds,
+    forecastsPerSecond: count / seconds,
+  };
 }
 
 /**
@@ -125,6 +165,7 @@ async function scoreTask(
   forecaster: Forecaster,
   spec: TaskSpec,
   windows: EvaluationWindow[],
+  withheld: Withheld,
 ): Promise<{ score: TaskScore; seconds: number }> {
   if (windows.length === 0) {
     throw new AdderError({
@@ -136,17 +177,23 @@ async function scoreTask(
   const scorer = new TaskScorer(spec.mase_m, LEVELS, STANDARD_LEVELS, INTERVALS);
   const started = performance.now();
   const results = await forecaster.forecast(
-    windows.map(({ history, series }) => ({
-      history,
+    windows.map((window) => ({
+      history: window.history,
       horizon: spec.horizon,
-      season: series.season,
-      frequency: series.frequency,
+      ...declared(window, withheld),
       quantiles: LEVELS,
     })),
   );
   const seconds = (performance.now() - started) / 1000;
   for (const [i, { history, actual }] of windows.entries()) scorer.add(history, actual, results[i]!.quantiles);
   return { score: scorer.score(), seconds };
+}
+
+function declared({ history, series }: EvaluationWindow, withheld: Withheld) {
+  if (withheld === 'nothing') return { season: series.season, frequency: series.frequency };
+  const frequency = withheld === 'sampling' ? undefined : series.frequency;
+  const { season } = chooseSeason(history, frequency === undefined ? undefined : parseFrequency(frequency), undefined);
+  return { season, frequency };
 }
 
 const LABELS: Record<string, string> = { chronos_zeroshot: 'C', gift_eval: 'G' };

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { LocalForecaster } from '../baselines/local.js';
 import { naive } from '../baselines/naive.js';
 import { readDataset, readSpecs, windowsOf } from './dataset.js';
-import { evaluate, isComparable, summarise, type TaskResult } from './evaluate.js';
+import { evaluate, isComparable, loadTasks, summarise, type TaskResult } from './evaluate.js';
 import { publishedFolder, readPublished } from './published.js';
 import { markdownReport } from './report.js';
 
@@ -125,11 +125,8 @@ describe('evaluate', () => {
   const forecaster = new LocalForecaster('naive', naive);
 
   it('computes MASE and WQL of a task, and relates them to the published seasonal naive', async () => {
-    const report = await evaluate(forecaster, [spec], {
-      dataDir: dir,
-      split: 'dev',
-      published: await readPublished(join(dir, 'published')),
-    });
+    const published = await readPublished(join(dir, 'published'));
+    const report = await evaluate(forecaster, await loadTasks([spec], { dataDir: dir, split: 'dev', published }));
     const [task] = report.tasks;
     // x: errors 2, 4 over scale 2 → 1.5; y: errors 0 → 0.
     expect(task!.score.mase).toBeCloseTo(0.75);
@@ -146,18 +143,15 @@ describe('evaluate', () => {
   });
 
   it('relates to its own seasonal naive where none is published', async () => {
-    const report = await evaluate(forecaster, [{ ...spec, suite: 'mine', pool: ['a', 'plain'] }], {
-      dataDir: dir,
-      split: 'dev',
-    });
+    const mine = { ...spec, suite: 'mine', pool: ['a', 'plain'] };
+    const report = await evaluate(forecaster, await loadTasks([mine], { dataDir: dir, split: 'dev' }));
     expect(report.suites[0]).toMatchObject({ label: 'mine', relativeTo: 'seasonal naive computed here', mase: 1 });
     expect(report.tasks[0]!.windows).toBe(3);
   });
 
   it('says when no series is long enough', async () => {
-    await expect(
-      evaluate(forecaster, [{ ...spec, horizon: 50 }], { dataDir: dir, split: 'dev' }),
-    ).rejects.toMatchObject({ code: 'NO_WINDOWS' });
+    const far = await loadTasks([{ ...spec, horizon: 50 }], { dataDir: dir, split: 'dev' });
+    await expect(evaluate(forecaster, far)).rejects.toMatchObject({ code: 'NO_WINDOWS' });
   });
 });
 
@@ -202,11 +196,8 @@ withData('on the development data', () => {
     const { theta } = await import('../baselines/theta.js');
     const specs = (await readSpecs(join(data!, 'eval_specs_dev.json'))).filter(isComparable);
     const published = await readPublished(join(data!, 'published'));
-    const report = await evaluate(new LocalForecaster('theta', theta), specs, {
-      dataDir: data!,
-      split: 'dev',
-      published,
-    });
+    const tasks = await loadTasks(specs, { dataDir: data!, split: 'dev', published });
+    const report = await evaluate(new LocalForecaster('theta', theta), tasks);
     expect(report.suites.map((suite) => suite.label)).toEqual(['C10', 'G5']);
     for (const { name, suite, seasonalNaive, published: scores } of report.tasks) {
       const base = scores.seasonal_naive!;

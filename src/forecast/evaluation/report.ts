@@ -83,7 +83,7 @@ function both(score: PublishedScore | undefined): string {
   return score ? `${score.mase.toFixed(3)} / ${score.wql.toFixed(4)}` : '';
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
@@ -92,7 +92,7 @@ function speed(perSecond: number): string {
 }
 
 /** A Markdown table padded so that it also reads well in a terminal; the first column is left-aligned. */
-function table(head: string[], rows: (readonly string[])[]): string[] {
+export function table(head: string[], rows: (readonly string[])[]): string[] {
   const widths = head.map((cell, c) => Math.max(3, cell.length, ...rows.map((row) => row[c]!.length)));
   const line = (cells: readonly string[]) =>
     `| ${cells.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join(' | ')} |`;

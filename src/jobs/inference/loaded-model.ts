@@ -1,6 +1,7 @@
 import type { Forecaster, ForecastRequest, RollRequest } from '../../forecast/forecaster.js';
 import type { NeuralForecaster } from '../../forecast/model/forecaster.js';
 import { resolveForecaster } from '../../forecast/models.js';
+import { StackedForecaster } from '../../forecast/stack/stack.js';
 import { AdderError } from '../../platform/errors.js';
 import type { AdvanceRequest, AdvanceResult, ModelInfo, WorkKind, Works } from './protocol.js';
 
@@ -17,7 +18,9 @@ export interface LoadedModel {
 export async function openModel(name: string, backend: string | undefined): Promise<LoadedModel> {
   // Without a name the default falls back to a statistical method where no weights are installed.
   const forecaster = await resolveForecaster(name === 'adder' ? undefined : name, backend ? { backend } : {});
-  return 'model' in forecaster ? openNeural(forecaster as NeuralForecaster) : openPlain(forecaster);
+  return forecaster instanceof StackedForecaster
+    ? openNeural(forecaster as StackedForecaster<NeuralForecaster>)
+    : openPlain(forecaster);
 }
 
 function openPlain(forecaster: Forecaster): LoadedModel {
@@ -32,12 +35,14 @@ function openPlain(forecaster: Forecaster): LoadedModel {
   };
 }
 
-async function openNeural(forecaster: NeuralForecaster): Promise<LoadedModel> {
+/** Forecasts come from the whole stack, scans and states from the bare network. */
+async function openNeural(forecaster: StackedForecaster<NeuralForecaster>): Promise<LoadedModel> {
   const { NeuralRoller } = await import('../../forecast/model/roll.js');
   const { StreamBatch } = await import('../../forecast/model/stream-batch.js');
   const { stateFromBytes, stateToBytes } = await import('../../forecast/model/series-state.js');
-  const { model } = forecaster;
-  const roller = new NeuralRoller(forecaster);
+  const { bare } = forecaster;
+  const { model } = bare;
+  const roller = new NeuralRoller(bare);
   const streams = new StreamBatch(model);
   const advance = async (requests: AdvanceRequest[]): Promise<AdvanceResult[]> => {
     const items = requests.map(({ state, season, frequency, values }) => ({
