@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
-import type { ComposeOptions } from './compose.js';
+import { type ComposeOptions, Composer } from './compose.js';
 import type { WorkerSetup } from './compose-worker.js';
-import type { Example } from './example.js';
+import { type Example, toExample } from './example.js';
 import type { Library } from './pack.js';
 import type { TurnStatistics } from './turns.js';
 
@@ -16,9 +16,11 @@ export class ComposerPool {
   private asked: number;
   private given: number;
   private failed: Error | undefined;
+  /** Without threads, makes each example when it is asked for. */
+  private readonly here: Composer | undefined;
 
   /**
-   * @param threads worker threads
+   * @param threads worker threads; 0 for none, then `loadResampler` must have been awaited
    * @param ahead examples that are made before they are asked for
    * @param first index of the first example, for resuming a run
    */
@@ -28,6 +30,7 @@ export class ComposerPool {
     options: ComposeOptions,
     { threads = 2, ahead = 16, first = 0 } = {},
   ) {
+    if (threads === 0) this.here = new Composer(library, turns, options);
     const workerData: WorkerSetup = { library, turns, options };
     for (let i = 0; i < threads; i++) {
       const worker = new Worker(new URL('./compose-worker.js', import.meta.url), { workerData });
@@ -41,11 +44,15 @@ export class ComposerPool {
     }
     this.asked = first;
     this.given = first;
-    for (let i = 0; i < ahead; i++) this.ask();
+    if (!this.here) for (let i = 0; i < ahead; i++) this.ask();
   }
 
   /** The next example. */
   next(): Promise<Example> {
+    if (this.here) {
+      const index = this.given++;
+      return Promise.resolve(toExample(this.here.compose(index), index));
+    }
     const example = this.ready.get(this.given)!;
     this.ready.delete(this.given);
     this.given++;
