@@ -2,7 +2,7 @@
 import { LiveProcess } from './live/live-process.js';
 import { loadConfig } from './platform/config.js';
 import { startServices } from './platform/embedded/services.js';
-import { toAdderError } from './platform/errors.js';
+import { AdderError, toAdderError } from './platform/errors.js';
 /** The live worker: keeps the states of live series and forecasts with every point. Any number of them share the load. */
 import { createLogger } from './platform/logger.js';
 import { onStop } from './platform/on-stop.js';
@@ -10,7 +10,7 @@ import { onStop } from './platform/on-stop.js';
 /** A round that takes longer than this hangs in a device; the process ends, and its partitions move to the next. */
 const HUNG_MS = 60_000;
 
-try {
+async function main(): Promise<void> {
   const config = loadConfig();
   const log = createLogger(config, 'live');
   const services = await startServices(config);
@@ -30,7 +30,12 @@ try {
     );
   } catch (error) {
     await services.close();
-    throw error;
+    const optional = error instanceof AdderError && error.code === 'NO_MODEL' && config.live.model === 'auto';
+    if (!optional) throw error;
+    // Everything else works without; ending would end the whole service.
+    log.warn('no forecaster is installed: points are stored, live series have no forecasts');
+    setInterval(() => {}, 60_000);
+    return;
   }
   // For whoever started us and waits for it.
   process.stdout.write(`${JSON.stringify({ live: true, pid: process.pid })}\n`);
@@ -45,6 +50,10 @@ try {
   });
   // The supervisor is gone: so are the servers that it held.
   process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+}
+
+try {
+  await main();
 } catch (thrown) {
   const error = toAdderError(thrown);
   process.stderr.write(`${error.toLine()}\n`);
