@@ -3,4 +3,5 @@ export { SpeechListener, type SpeechSession, type SpeechState } from './listener
 export { DEFAULT_SPEECH_MODEL, loadSpeechModel, writeSpeechModel } from './load.js';
 export { SpeechModel } from './model.js';
 export { type Scan, type ScanOptions, scanRecording } from './scan.js';
+export { forecastSpectra, type SpectralOutlook } from './spectrum.js';
 export { frameAt, LEADS, type SpeechFrame, type SpeechTracks, TRACKS, type TrackName, trackOf } from './tracks.js';
