@@ -6,6 +6,7 @@ import { NixtlaController } from '../forecast/nixtla/nixtla.controller.js';
 import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
 import { BacktestsController } from '../forecast/rest/backtests.controller.js';
 import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
+import { FlowsController } from '../jobs/rest/flows.controller.js';
 import { JobsController } from '../jobs/rest/jobs.controller.js';
 import { INFLUX1_DIALECT, INFLUX2_DIALECT } from '../live/doors/influx/dialect.js';
 import { InfluxController } from '../live/doors/influx/influx.controller.js';
@@ -28,6 +29,7 @@ export const CONTROLLERS: Type[] = [
   SeriesController,
   PointsController,
   JobsController,
+  FlowsController,
   NixtlaController,
   KserveController,
   InfluxController,
@@ -50,7 +52,7 @@ export function isOpenPath(path: string): boolean {
 
 /** Paths that take CSV and NDJSON beside JSON. */
 export function takesBytes(path: string): boolean {
-  return /^\/v1\/(points|series\/[^/]+\/points)$/.test(path);
+  return /^\/v1\/(points|uploads|series\/[^/]+\/points)$/.test(path);
 }
 
 /** Paths that take bytes behind their JSON: the binary tensors of KServe. */

@@ -3,6 +3,11 @@ import { toAdderError } from '../platform/errors.js';
 import { isTransient } from './failures.js';
 import { decodeRequests, encodeAnswers } from './forecast/codec.js';
 import { InferenceClient } from './inference/client.js';
+import { AnomalyJob } from './kinds/anomaly.js';
+import { BackfillJob } from './kinds/backfill.js';
+import { BacktestJob } from './kinds/backtest.js';
+import { ImportJob } from './kinds/import.js';
+import { ReportJob } from './kinds/report.js';
 import { JobBytes, type JobContext, type JobHandler, JobProcessor } from './processor.js';
 import type { AdderJobs, DataOfJob } from './table.js';
 
@@ -54,4 +59,13 @@ class SelfTestJob implements JobHandler<AdderJobs, 'self-test'> {
 }
 
 /** The processors of the job table, one class a kind. */
-export const PROCESSORS = [ForecastJob, DescribeJob, SelfTestJob];
+export const PROCESSORS = [
+  ForecastJob,
+  DescribeJob,
+  SelfTestJob,
+  BacktestJob,
+  AnomalyJob,
+  BackfillJob,
+  ImportJob,
+  ReportJob,
+];

@@ -14,6 +14,26 @@ const asked = {
   keepMs: 60_000,
 } as const;
 
+/** Goes on where it was when its worker ends. */
+const long = {
+  queue: 'batch',
+  attempts: 5,
+  backoff: { type: 'exponential', delayMs: 2000 },
+  timeoutMs: 12 * 3_600_000,
+  givesBack: true,
+} as const;
+
+/** Stored series that a job is about. */
+const series = {
+  /** Object that holds their names; null: the series of the job before this one in its flow. */
+  names: z.uuid().nullable(),
+  frequency: z.string().max(32).optional(),
+  season: z.int().optional(),
+  /** As requests name it. */
+  model: z.string().max(64).optional(),
+};
+const levels = { levels: z.array(z.number()).max(50).optional(), quantiles: z.array(z.number()).max(64).optional() };
+
 /**
  * The queues and job kinds of Adder. Every kind has exactly one processor, which the worker checks at its start; a new kind
  * is a line here and a processor in `processors.ts`.
@@ -22,6 +42,8 @@ export const jobTable = defineJobs({
   queues: {
     /** Somebody waits for the answer. Many at a time, because together they make a batch. */
     interactive: { concurrency: 64 },
+    /** Minutes and hours; gets what inference the interactive ones leave. */
+    batch: { concurrency: 2 },
   },
   kinds: {
     /** Forecasts of series that come with the job (`forecast/codec.ts`). */
@@ -30,6 +52,38 @@ export const jobTable = defineJobs({
     describe: { ...asked, priority: 5, givesBack: true, data: z.strictObject({ model }) },
     /** Whether the configured model computes what it must. */
     'self-test': { ...asked, priority: 5, givesBack: true, data: z.strictObject({}) },
+    /** Forecasts of the ends of stored series, and how good they were. */
+    backtest: {
+      ...long,
+      priority: 20,
+      data: z.strictObject({ ...series, ...levels, horizon: z.int(), windows: z.int(), step: z.int().optional() }),
+    },
+    /** A score for every value of stored series. */
+    anomaly: {
+      ...long,
+      priority: 20,
+      data: z.strictObject({ ...series, level: z.number(), last: z.int().optional(), stride: z.int().optional() }),
+    },
+    /** Forecasts, scores and the last state of whole stored histories. */
+    backfill: {
+      ...long,
+      priority: 30,
+      data: z.strictObject({
+        ...series,
+        horizon: z.int().optional(),
+        every: z.int().optional(),
+        levels: z.array(z.number()).max(50),
+        level: z.number(),
+      }),
+    },
+    /** An uploaded file into the store. */
+    import: {
+      ...long,
+      priority: 10,
+      data: z.strictObject({ upload: z.uuid(), series: z.string().max(256).optional() }),
+    },
+    /** What import and backfill of a flow found. */
+    report: { ...long, priority: 10, data: z.strictObject({}) },
   },
 });
 

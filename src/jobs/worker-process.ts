@@ -2,11 +2,13 @@ import 'reflect-metadata';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Logger } from 'pino';
+import { LiveClient } from '../live/live-client.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
 import { nestLogger } from '../platform/logger.js';
 import { Database } from '../store/database.js';
 import { InferenceClient, type InferenceOptions } from './inference/client.js';
+import { WorkerParts } from './kinds/worker-parts.js';
 import { JobMetrics } from './metrics.js';
 import { PROCESSORS } from './processors.js';
 import type { RunOutcome } from './run.js';
@@ -20,6 +22,7 @@ export class WorkerProcess {
   private constructor(
     private readonly app: INestApplicationContext,
     readonly database: Database,
+    private readonly live: LiveClient,
     readonly jobs: JobSystem<AdderJobs>,
     readonly inference: InferenceClient,
     readonly worker: JobWorker,
@@ -47,6 +50,7 @@ export class WorkerProcess {
     });
     let database: Database | undefined;
     let app: INestApplicationContext | undefined;
+    let live: LiveClient | undefined;
     const onError = (error: Error) => log.warn({ err: error }, 'the queue or the database has trouble');
     try {
       database = await Database.open({ url: services.databaseUrl, poolSize: config.databasePool, onError });
@@ -57,16 +61,16 @@ export class WorkerProcess {
         maxUnfinished: config.limits.unfinishedJobs,
         onError,
       };
-      app = await NestFactory.createApplicationContext(WorkerModule.forRoot(options, inference, PROCESSORS), {
-        logger: nestLogger(log),
-        abortOnError: false,
-      });
+      live = await LiveClient.open({ database, connection: services.queue, onError });
+      const parts = new WorkerParts(config, database, inference, live.ingest);
+      const module = WorkerModule.forRoot(options, inference, PROCESSORS, [{ provide: WorkerParts, useValue: parts }]);
+      app = await NestFactory.createApplicationContext(module, { logger: nestLogger(log), abortOnError: false });
       const processors = app.get(ProcessorExplorer).processors(jobTable);
       const jobs = app.get<JobSystem<AdderJobs>>(JobSystem);
       const worker = await jobs.work(processors, {
         lockMs: config.jobs.lockMs,
         retentionMs: config.jobs.retentionMs,
-        concurrency: { interactive: config.jobs.interactiveConcurrency },
+        concurrency: { interactive: config.jobs.interactiveConcurrency, batch: config.jobs.batchConcurrency },
         onError,
         onRestored: (count) => {
           metrics.queuedAgain(count);
@@ -78,9 +82,10 @@ export class WorkerProcess {
         },
       });
       metrics.watch(jobs.queues, inference);
-      return new WorkerProcess(app, database, jobs, inference, worker, metrics, config);
+      return new WorkerProcess(app, database, live, jobs, inference, worker, metrics, config);
     } catch (error) {
       await app?.close();
+      await live?.close();
       await inference.close();
       await database?.close();
       throw error;
@@ -92,6 +97,7 @@ export class WorkerProcess {
     // Workers before queues, queues before what jobs work with.
     await this.jobs.close(this.config.server.shutdownMs);
     await this.app.close();
+    await this.live.close();
     await this.inference.close();
     await this.database.close();
   }

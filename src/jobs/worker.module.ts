@@ -1,4 +1,4 @@
-import { type DynamicModule, Inject, Injectable, Module, type Type } from '@nestjs/common';
+import { type DynamicModule, Inject, Injectable, Module, type Provider, type Type } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService } from '@nestjs/core';
 import type { JobTable } from './define.js';
 import { InferenceClient } from './inference/client.js';
@@ -32,11 +32,12 @@ export class WorkerModule {
     jobs: JobSystemOptions<T>,
     inference: InferenceClient,
     processors: readonly Type[],
+    providers: readonly Provider[] = [],
   ): DynamicModule {
     return {
       module: WorkerModule,
       imports: [DiscoveryModule, JobsModule.forRoot(jobs)],
-      providers: [ProcessorExplorer, { provide: InferenceClient, useValue: inference }, ...processors],
+      providers: [ProcessorExplorer, { provide: InferenceClient, useValue: inference }, ...processors, ...providers],
     };
   }
 }

@@ -86,12 +86,35 @@ export class ResultStore {
     return { results, next: more && last ? { ordinal: last.ordinal, window: last.window } : undefined };
   }
 
-  /** Windows that exist already, so that a job that runs again can leave them out. */
+  /** Windows of a series that exist already. */
   async windowsDone(jobId: string, seriesKey: string): Promise<Set<number>> {
     const { rows } = await this.database.pool.query<{ window: number }>(
       'select "window" from results where job_id = $1 and series_key = $2',
       [jobId, seriesKey],
     );
     return new Set(rows.map((row) => row.window));
+  }
+
+  /** Series whose closing window exists already, with its kind: a job that runs again leaves them out. */
+  async closed(jobId: string, window: number): Promise<Map<string, string>> {
+    const { rows } = await this.database.pool.query<{ seriesKey: string; kind: string }>(
+      'select series_key as "seriesKey", kind from results where job_id = $1 and "window" = $2',
+      [jobId, window],
+    );
+    return new Map(rows.map(({ seriesKey, kind }) => [seriesKey, kind]));
+  }
+
+  /** What closing windows of a job say, a series at a time, in no order. */
+  async *closings(jobId: string, window: number): AsyncGenerator<Pick<JobResult, 'seriesKey' | 'kind' | 'meta'>> {
+    for (let after = -1; ; ) {
+      const { rows } = await this.database.pool.query<Pick<JobResult, 'seriesKey' | 'kind' | 'meta' | 'ordinal'>>(
+        `select series_key as "seriesKey", kind, meta, ordinal from results
+         where job_id = $1 and "window" = $2 and ordinal > $3 order by ordinal limit 1000`,
+        [jobId, window, after],
+      );
+      yield* rows;
+      if (rows.length < 1000) return;
+      after = rows.at(-1)!.ordinal;
+    }
   }
 }

@@ -10,13 +10,9 @@ import { intervalLevels } from '../quantiles.js';
 import { SCORE_LEVELS, scorePoints } from './anomaly-score.js';
 import { aboutSeries, labels } from './answers.js';
 import { jsonNumbers } from './levels.js';
-import type { PreparedSeries } from './prepare.js';
 import { checkWindows, resolveSeries } from './resolve-series.js';
-import { cutoffsOver, type RolledForecast, rollingForecasts, strideFor } from './rolling.js';
+import { cutoffsOver, type RolledForecast, rollingForecasts, strideFor, warmUp } from './rolling.js';
 import { type AnomalyBody, anomalyAnswer, anomalyRequest } from './schemas.js';
-
-/** Values that come before the first judged one where there are so many: two seasons, and a few at least. */
-const warmUp = ({ values, season }: PreparedSeries) => Math.min(Math.floor(values.length / 2), Math.max(8, 2 * season));
 
 @ApiTags('anomalies')
 @Needs('forecast')

@@ -30,14 +30,7 @@ export function scorePoints(
   levels: readonly number[],
   [lowLevel, highLevel]: readonly [number, number],
 ): PointScores {
-  const nan = () => new Float64Array(values.length).fill(Number.NaN);
-  const out: PointScores = {
-    expected: nan(),
-    low: nan(),
-    high: nan(),
-    score: nan(),
-    anomaly: Array(values.length).fill(false),
-  };
+  const out = newScores(values.length);
   for (const { cutoff, forecast } of forecasts) {
     const at = (level: number) => forecast.quantiles[levels.indexOf(level)]!;
     const [q10, median, q90, low, high] = [at(0.1), at(0.5), at(0.9), at(lowLevel), at(highLevel)];
@@ -45,19 +38,40 @@ export function scorePoints(
       const t = cutoff + i;
       // Blocks may overlap at the end of a history; the forecast that knew less is kept.
       if (!Number.isNaN(out.expected[t]!)) continue;
-      out.expected[t] = median[i]!;
-      out.low[t] = low[i]!;
-      out.high[t] = high[i]!;
-      const y = values[t]!;
-      if (Number.isNaN(y)) continue;
-      const distance = y - median[i]!;
-      const spread = (distance >= 0 ? q90[i]! - median[i]! : median[i]! - q10[i]!) / Z90;
-      // A forecast without spread (a constant history) is right or wrong, within rounding.
-      const slack = 1e-9 * Math.max(Math.abs(y), Math.abs(median[i]!));
-      const score = Math.abs(distance) <= slack ? 0 : distance / spread;
-      out.score[t] = Math.max(-MAX_SCORE, Math.min(MAX_SCORE, score));
-      out.anomaly[t] = Math.abs(distance) > slack && (y < low[i]! || y > high[i]!);
+      scorePoint(out, t, values[t]!, {
+        q10: q10[i]!,
+        median: median[i]!,
+        q90: q90[i]!,
+        low: low[i]!,
+        high: high[i]!,
+      });
     }
   }
   return out;
+}
+
+/** Scores of a history of which nothing has been judged yet. */
+export function newScores(length: number): PointScores {
+  const nan = () => new Float64Array(length).fill(Number.NaN);
+  return { expected: nan(), low: nan(), high: nan(), score: nan(), anomaly: Array(length).fill(false) };
+}
+
+/** Judges value `y` at place `t` by the forecast that stood before it came. */
+export function scorePoint(
+  out: PointScores,
+  t: number,
+  y: number,
+  { q10, median, q90, low, high }: { q10: number; median: number; q90: number; low: number; high: number },
+): void {
+  out.expected[t] = median;
+  out.low[t] = low;
+  out.high[t] = high;
+  if (Number.isNaN(y)) return;
+  const distance = y - median;
+  const spread = (distance >= 0 ? q90 - median : median - q10) / Z90;
+  // A forecast without spread (a constant history) is right or wrong, within rounding.
+  const slack = 1e-9 * Math.max(Math.abs(y), Math.abs(median));
+  const score = Math.abs(distance) <= slack ? 0 : distance / spread;
+  out.score[t] = Math.max(-MAX_SCORE, Math.min(MAX_SCORE, score));
+  out.anomaly[t] = Math.abs(distance) > slack && (y < low || y > high);
 }

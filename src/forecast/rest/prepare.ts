@@ -18,6 +18,8 @@ export interface PreparedSeries {
   seasonSource: SeasonSource;
   /** Label of step k; the index itself where the request had no times. */
   labelAt: ((k: number) => string) | undefined;
+  /** Time of step k, milliseconds since 1970; absent where the request had no instants. */
+  timeAt: ((k: number) => number) | undefined;
   /** On the grid: history, then the steps of the horizon as far as they are known. */
   covariates: CovariateColumn[];
   /** What was changed or assumed. */
@@ -74,6 +76,7 @@ export function prepareSeries(
     season,
     seasonSource: source,
     labelAt: grid && style ? (k) => formatTime(grid.time(k), style) : undefined,
+    timeAt: grid && style?.kind === 'date' ? (k) => grid.time(k) : undefined,
     covariates: placed.columns,
     notices,
   };

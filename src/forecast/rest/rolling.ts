@@ -79,3 +79,7 @@ export function strideFor(lengths: readonly number[]): number {
   const total = lengths.reduce((sum, length) => sum + length, 0);
   return Math.min(MAX_STRIDE, Math.max(1, Math.ceil(total / DEFAULT_WINDOWS), Math.ceil(Math.max(...lengths) / 512)));
 }
+
+/** Values that come before the first judged one where there are so many: two seasons, and a few at least. */
+export const warmUp = ({ values, season }: { values: Float64Array; season: number }) =>
+  Math.min(Math.floor(values.length / 2), Math.max(8, 2 * season));

@@ -1,9 +1,8 @@
 import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import type { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
-import { RequestError } from '../../platform/request-error.js';
 import type { Scope } from './api-keys.js';
-import { callerFrom, OPEN, SCOPE } from './caller.js';
+import { callerFrom, mustHave, OPEN, SCOPE } from './caller.js';
 
 /** Lets a request through whose caller is known (the hook in app.ts has seen to that) and has the scope of the route. */
 export class AuthGuard implements CanActivate {
@@ -16,12 +15,7 @@ export class AuthGuard implements CanActivate {
     if (!caller) return false;
     const scope = this.reflector.getAllAndOverride<Scope | undefined>(SCOPE, targets);
     if (!scope) throw new Error(`${context.getClass().name} names no scope`);
-    if (!caller.key || caller.key.scopes.includes(scope)) return true;
-    throw new RequestError({
-      status: 403,
-      code: 'FORBIDDEN',
-      message: `this key lacks the scope ${scope}`,
-      fix: 'use a key that has it; an admin key creates one with POST /v1/keys',
-    });
+    mustHave(caller, scope);
+    return true;
   }
 }

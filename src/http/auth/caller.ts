@@ -2,6 +2,7 @@ import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestj
 import type { FastifyRequest } from 'fastify';
 import type { Account } from '../../platform/account.js';
 import type { Config } from '../../platform/config.js';
+import { RequestError } from '../../platform/request-error.js';
 import { type KeyInfo, LOCAL_OWNER, type Scope } from './api-keys.js';
 
 /** Who sends a request. */
@@ -22,6 +23,17 @@ export function callerOf(key: KeyInfo | undefined, { limits }: Pick<Config, 'lim
       storedSeries: limits.storedSeries,
     },
   };
+}
+
+/** Throws `FORBIDDEN` unless the caller has a scope that only some requests of a route need. */
+export function mustHave({ key }: Pick<Caller, 'key'>, scope: Scope): void {
+  if (!key || key.scopes.includes(scope)) return;
+  throw new RequestError({
+    status: 403,
+    code: 'FORBIDDEN',
+    message: `this key lacks the scope ${scope}`,
+    fix: 'use a key that has it; an admin key creates one with POST /v1/keys',
+  });
 }
 
 const CALLER = Symbol('caller');

@@ -1,13 +1,15 @@
 import { Readable } from 'node:stream';
-import { Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { jsonNumbers } from '../../forecast/rest/levels.js';
-import { type Caller, From, Needs } from '../../http/auth/caller.js';
+import { type Caller, From, mustHave, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
 import { type JobResult, ResultStore } from '../../store/results.js';
 import type { JobRecord } from '../ledger.js';
+import { type NewJobBody, newJob } from './schemas.js';
+import { startJob } from './start-jobs.js';
 
 const jobId = z.uuid({ error: 'expected the id of a job' });
 
@@ -33,6 +35,16 @@ const HEARTBEAT_MS = 15_000;
 @Controller('v1/jobs')
 export class JobsController {
   constructor(@InjectApi() private readonly api: ApiContext) {}
+
+  @Post()
+  @HttpCode(202)
+  @Needs('forecast')
+  @ApiOperation({ summary: 'Start a job over stored series, or an import of an uploaded file' })
+  async add(@Body({ schema: newJob }) body: NewJobBody, @From() caller: Caller) {
+    if (body.kind === 'import') mustHave(caller, 'write');
+    const { id, deduplicated } = await startJob(this.api, caller, body);
+    return { ...shown(await this.api.jobs.client.status(caller.owner, id)), deduplicated };
+  }
 
   @Get()
   @Needs('read')
@@ -119,7 +131,7 @@ export class JobsController {
   }
 }
 
-const shown = (job: JobRecord) => ({
+export const shown = (job: JobRecord) => ({
   id: job.id,
   kind: job.kind,
   status: job.status,

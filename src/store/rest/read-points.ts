@@ -23,27 +23,46 @@ export async function readPoints(
   own: string | undefined,
   maxPoints: number,
 ): Promise<ColumnStore> {
-  const store = new ColumnStore();
   const body = request.body as unknown;
-  if (!Buffer.isBuffer(body) && !(body instanceof Uint8Array)) {
-    readColumns(body, own, store);
-  } else {
-    const type = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
-    if (/^application\/(x-)?(ndjson|jsonl|jsonlines)$/.test(type)) await readLines(body, own, store, maxPoints);
-    else if (type === 'text/csv') await readCsvBody(body, own, store, maxPoints);
-    else {
-      throw new RequestError({
-        status: 415,
-        code: 'UNSUPPORTED_MEDIA',
-        message: `points do not come as ${type || 'nothing'}`,
-        where: { field: 'content-type' },
-        fix: 'send application/json, application/x-ndjson or text/csv',
-      });
-    }
-  }
+  if (body instanceof Uint8Array) return readPointBytes(body, mediaType(request), own, maxPoints);
+  const store = new ColumnStore();
+  readColumns(body, own, store);
   if (store.length > maxPoints) throw tooMany(maxPoints);
   return store;
 }
+
+/** The type of a body, without parameters. */
+export const mediaType = (request: FastifyRequest) =>
+  (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase();
+
+/** Whether points are read from bytes of this type. */
+export const isPointType = (type: string) => type === 'text/csv' || LINES.test(type);
+
+const LINES = /^application\/(x-)?(ndjson|jsonl|jsonlines)$/;
+
+/** The points of NDJSON or CSV; as `readPoints`. */
+export async function readPointBytes(
+  bytes: Uint8Array,
+  type: string,
+  own: string | undefined,
+  maxPoints: number,
+): Promise<ColumnStore> {
+  if (!isPointType(type)) throw noPointType(type);
+  const store = new ColumnStore();
+  if (type === 'text/csv') await readCsvBody(bytes, own, store, maxPoints);
+  else await readLines(bytes, own, store, maxPoints);
+  if (store.length > maxPoints) throw tooMany(maxPoints);
+  return store;
+}
+
+export const noPointType = (type: string) =>
+  new RequestError({
+    status: 415,
+    code: 'UNSUPPORTED_MEDIA',
+    message: `points do not come as ${type || 'nothing'}`,
+    where: { field: 'content-type' },
+    fix: 'send application/json, application/x-ndjson or text/csv',
+  });
 
 function readColumns(body: unknown, own: string | undefined, store: ColumnStore): void {
   const columns: z.output<typeof pointsBody>['series'] =
