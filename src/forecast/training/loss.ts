@@ -13,11 +13,8 @@ export class PartInputs {
   readonly target: Tensor;
   readonly weights: Tensor;
   readonly lengths: Tensor;
-  /**
-   * Numbers on their way to the device. Batches lie in shared memory, which devices do not read; and the weights are
-   * scaled on the way.
-   */
-  private readonly staging = new Map<string, Float32Array | Int32Array>();
+  /** The weights on their way to the device: they are scaled. */
+  private readonly scaled: Float32Array;
 
   constructor(
     private readonly backend: Backend,
@@ -33,6 +30,7 @@ export class PartInputs {
     this.target = backend.alloc([windows, tokens, patch]);
     this.weights = backend.alloc([windows, tokens, patch]);
     this.lengths = backend.alloc([windows], 'i32');
+    this.scaled = new Float32Array(windows * tokens * patch);
   }
 
   /**
@@ -42,16 +40,11 @@ export class PartInputs {
   write(buffers: PartBuffers, scale: number): number {
     const count = buffers.counts.reduce((sum, n) => sum + n, 0);
     const each = count > 0 ? scale / count : 0;
-    for (const key of ['features', 'candidates', 'target', 'weights', 'frequency', 'lengths'] as const) {
-      let copy = this.staging.get(key);
-      if (!copy) {
-        const { length } = buffers[key];
-        copy = buffers[key] instanceof Int32Array ? new Int32Array(length) : new Float32Array(length);
-        this.staging.set(key, copy);
-      }
-      copy.set(buffers[key]);
-      if (key === 'weights') for (let i = 0; i < copy.length; i++) copy[i]! *= each;
-      this.backend.write(this[key], copy);
+    const { scaled } = this;
+    for (let i = 0; i < scaled.length; i++) scaled[i] = each * buffers.weights[i]!;
+    this.backend.write(this.weights, scaled);
+    for (const key of ['features', 'candidates', 'target', 'frequency', 'lengths'] as const) {
+      this.backend.write(this[key], buffers[key]);
     }
     return buffers.lengths.reduce((sum, n) => sum + n, 0);
   }

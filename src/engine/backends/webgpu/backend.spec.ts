@@ -41,6 +41,28 @@ suite('webgpu backend', () => {
     expect(await values(out)).toEqual([1, 2, 3, 4]);
   });
 
+  test('large writes, from shared memory too, arrive in order with what runs between them', async () => {
+    const n = 2 ** 19;
+    const shared = new Float32Array(new SharedArrayBuffer(4 * n));
+    const [a, small] = [gpu.alloc([n]), gpu.alloc([4])];
+    const outs: Tensor[] = [];
+    for (let i = 0; i < 6; i++) {
+      shared.fill(i);
+      shared[n - 1] = 100 + i;
+      gpu.write(a, shared);
+      gpu.write(small, shared.subarray(n - 4));
+      outs.push(gpu.alloc([n]));
+      gpu.kernels.copy(outs[i], a);
+      if (i % 2 === 0) await gpu.sync();
+    }
+    for (const [i, out] of outs.entries()) {
+      const numbers = await gpu.read(out);
+      expect([numbers[0], numbers[n / 2], numbers[n - 1]]).toEqual([i, i, 100 + i]);
+    }
+    expect(await values(small)).toEqual([5, 5, 5, 105]);
+    for (const t of [a, small, ...outs]) gpu.free(t);
+  });
+
   test('a plan gives what the same calls give at once, again for new data', async () => {
     const a = tensor(
       [300],

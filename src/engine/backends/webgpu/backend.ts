@@ -13,6 +13,7 @@ import { PlanBuilder, RecordedPlan } from './plan.js';
 import { BufferPool, sizeClass } from './pool.js';
 import { Programs } from './program.js';
 import type { Recorder } from './recorder.js';
+import { Staging } from './staging.js';
 
 export interface WebgpuBackendOptions {
   /** Longest wait for the GPU in milliseconds, after which it counts as hung. */
@@ -23,6 +24,9 @@ export interface WebgpuBackendOptions {
 
 /** Uniform slices for launches outside plans; when they are used up, what is enqueued is submitted. */
 const EAGER_SLICES = 512;
+
+/** Bytes from which on a write goes through staging memory that is kept. */
+const LARGE_WRITE = 2 ** 20;
 
 const BYTES: Record<DType, number> = { f32: 4, f16: 2, i32: 4 };
 
@@ -36,6 +40,7 @@ export class WebgpuBackend implements Backend, Recorder {
 
   private readonly programs: Programs;
   private readonly pool: BufferPool;
+  private readonly staging: Staging;
   private readonly eagerArena: GPUBuffer;
   private readonly eagerWords = new Uint32Array(EAGER_SLICES * SLICE_WORDS);
   private eagerUsed = 0;
@@ -61,6 +66,7 @@ export class WebgpuBackend implements Backend, Recorder {
     this.programs = new Programs(gpu);
     const pool = new BufferPool(gpu);
     this.pool = pool;
+    this.staging = new Staging(gpu.device);
     const { UNIFORM, COPY_DST } = flags.GPUBufferUsage;
     this.eagerArena = gpu.device.createBuffer({ size: EAGER_SLICES * SLICE_BYTES, usage: UNIFORM | COPY_DST });
     this.memory = {
@@ -119,7 +125,8 @@ export class WebgpuBackend implements Backend, Recorder {
       const words = t.dtype === 'i32' ? asInt32(data) : asFloat32(data);
       // The queue runs a write before anything that is submitted after it, so what came first has to go first.
       this.flush();
-      this.gpu.device.queue.writeBuffer(storageOf(t).buffer, t.offset * 4, words);
+      if (words.byteLength >= LARGE_WRITE) this.staging.write(storageOf(t).buffer, t.offset * 4, words);
+      else this.gpu.device.queue.writeBuffer(storageOf(t).buffer, t.offset * 4, unshared(words));
       return;
     }
     const staged = this.alloc(t.shape, t.dtype === 'i32' ? 'i32' : 'f32');
@@ -255,6 +262,7 @@ export class WebgpuBackend implements Backend, Recorder {
     }
     this.disposed = true;
     this.pool.dispose();
+    this.staging.dispose();
     this.eagerArena.destroy();
     this.release();
   }
@@ -309,12 +317,17 @@ export class WebgpuBackend implements Backend, Recorder {
   }
 }
 
-function asFloat32(data: ArrayLike<number>): Float32Array<ArrayBuffer> {
-  return data instanceof Float32Array ? (data as Float32Array<ArrayBuffer>) : Float32Array.from(data);
+function asFloat32(data: ArrayLike<number>): Float32Array {
+  return data instanceof Float32Array ? data : Float32Array.from(data);
 }
 
-function asInt32(data: ArrayLike<number>): Int32Array<ArrayBuffer> {
-  return data instanceof Int32Array ? (data as Int32Array<ArrayBuffer>) : Int32Array.from(data);
+function asInt32(data: ArrayLike<number>): Int32Array {
+  return data instanceof Int32Array ? data : Int32Array.from(data);
+}
+
+/** The device reads no shared memory. */
+function unshared(words: Float32Array | Int32Array): Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> {
+  return (words.buffer instanceof ArrayBuffer ? words : words.slice()) as Float32Array<ArrayBuffer>;
 }
 
 const TIMED_OUT = Symbol('timed out');
