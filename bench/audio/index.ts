@@ -1,14 +1,27 @@
-/** The speech side's benchmarks. Parts that need recordings read ADDER_SPEECH_DATA and say so when it is missing. */
+/**
+ * The speech side's benchmarks. Parts that need recordings read ADDER_SPEECH_DATA and say so when it is missing; models are
+ * the shipped ones, or those of ADDER_SPEECH_MODEL and ADDER_TURN_MODEL (folders or names).
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { callActivity, readCalls } from '../../src/audio/data/turns.js';
+import { loadLibrary } from '../../src/audio/data/pack.js';
+import { callActivity, readCalls, turnStatistics } from '../../src/audio/data/turns.js';
+import { loadResampler } from '../../src/audio/decode/index.js';
+import { DEFAULT_SPEECH_MODEL, loadSpeechModel, type SpeechModel } from '../../src/audio/model/index.js';
+import { DEFAULT_TURN_MODEL, loadTurnModel } from '../../src/audio/turns/index.js';
+import type { Backend } from '../../src/engine/backend.js';
+import { createWasmBackend } from '../../src/engine/backends/wasm/index.js';
 import type { SuiteOptions } from '../main.js';
 import { publish, report } from '../measure.js';
+import { calibrationErrors, heldOutStreams } from './calibration.js';
 import { composeRows } from './compose.js';
 import { detectorTable, judgeAll } from './detectors.js';
 import { featureRows } from './features.js';
-import { readRecordings } from './protocol.js';
-import { measureTurns } from './turns.js';
+import { underNoise } from './noisy.js';
+import { ownScorer } from './own.js';
+import { type Recording, readRecordings } from './protocol.js';
+import { spectraRows, spectraTable } from './spectra.js';
+import { measureTurnModel, measureTurns } from './turns.js';
 
 /** Result file of one part: FILE-part.json beside what was asked for. */
 function fileOf(out: string | undefined, part: string): string | undefined {
@@ -30,24 +43,87 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
     data: true,
     run: async (root, out) => publish(report('audio: composing streams', 'CPU', await composeRows(root)), out),
   },
-  detectors: {
+  detectors: { data: true, run: (root, out) => detectors(excerpts(root), out) },
+  noise: {
     data: true,
     run: async (root, out) => {
-      const results = await judgeAll(await readRecordings(join(root, 'dev', 'ami_excerpts')));
-      console.log(detectorTable(results));
-      save(out, results);
+      const { noise } = await loadLibrary({ root, split: 'dev', packs: ['fsdd', 'train_room'] });
+      await detectors(Promise.resolve(underNoise(await excerpts(root), noise, 5)), out);
+    },
+  },
+  calibration: {
+    data: true,
+    run: async (root, out) => {
+      await loadResampler();
+      const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
+      const streams = heldOutStreams(await loadLibrary({ root, split: 'dev' }), turns, 60);
+      const errors = await withSpeechModel(async (model) => ({
+        composed: await calibrationErrors(model, streams),
+        meetings: await calibrationErrors(model, await excerpts(root)),
+      }));
+      console.log(JSON.stringify(errors, rounded, 2));
+      save(out, errors);
+    },
+  },
+  spectra: {
+    data: true,
+    run: async (root, out) => {
+      const rows = await withSpeechModel((model) => spectraRows(root, model));
+      console.log(spectraTable(rows));
+      save(out, rows);
     },
   },
   turns: {
     data: true,
     run: async (root, out) => {
-      const read = (split: string) => readCalls(join(root, 'swb_turns', `${split}.jsonl.gz`)).map(callActivity);
-      const result = measureTurns(read('train'), read('val'));
-      console.log(JSON.stringify(result, null, 2));
+      const [train, validation] = ['train', 'val'].map((split) =>
+        readCalls(join(root, 'swb_turns', `${split}.jsonl.gz`)),
+      );
+      const model = await onCpu(async (backend) => {
+        const turnModel = await loadTurnModel(process.env.ADDER_TURN_MODEL ?? DEFAULT_TURN_MODEL, backend);
+        return measureTurnModel(turnModel, validation);
+      });
+      console.log(JSON.stringify({ model }, rounded, 2));
+      const result = { model, ...measureTurns(train.map(callActivity), validation.map(callActivity)) };
+      console.log(JSON.stringify(result, rounded, 2));
       save(out, result);
     },
   },
 };
+
+const rounded = (_: string, v: unknown) => (typeof v === 'number' ? Math.round(v * 1e4) / 1e4 : v);
+
+function excerpts(root: string): Promise<Recording[]> {
+  return readRecordings(join(root, 'dev', 'ami_excerpts'));
+}
+
+/** One thread, as detectors of others get. */
+async function onCpu<T>(body: (backend: Backend) => Promise<T>): Promise<T> {
+  const backend = await createWasmBackend({ threads: 1 });
+  try {
+    return await body(backend);
+  } finally {
+    await backend.dispose();
+  }
+}
+
+function withSpeechModel<T>(body: (model: SpeechModel) => Promise<T>): Promise<T> {
+  return onCpu(async (backend) =>
+    body(await loadSpeechModel(process.env.ADDER_SPEECH_MODEL ?? DEFAULT_SPEECH_MODEL, backend)),
+  );
+}
+
+/** Our model beside the detectors of others, in one run. */
+async function detectors(recordings: Promise<Recording[]>, out: string | undefined): Promise<void> {
+  const results = await withSpeechModel(async (model) => {
+    const own = ownScorer(model);
+    const all = await judgeAll(await recordings, [own]);
+    await own.close();
+    return all;
+  });
+  console.log(detectorTable(results));
+  save(out, results);
+}
 
 export async function run(options: SuiteOptions): Promise<void> {
   const root = process.env.ADDER_SPEECH_DATA;

@@ -65,6 +65,8 @@ function readLabels(base: string) {
 export interface Track {
   aligned: Float32Array;
   causal: Float32Array;
+  /** What a scorer says of later, by track name, on the causal grid; others are judged by their score now. */
+  outlook?: Record<string, Float32Array>;
 }
 
 /** Scores of hops of `hop` samples, spread over the grid. Before the first finished hop the causal score is the lowest. */
@@ -88,6 +90,7 @@ export async function listen(scorer: Scorer, recording: Recording): Promise<{ tr
   const count = Math.ceil(recording.samples.length / hop);
   const scores = new Float32Array(count);
   const micros: number[] = [];
+  const outlook: Record<string, Float32Array> = {};
   for (let i = 0; i < count; i++) {
     let part = recording.samples.subarray(i * hop, (i + 1) * hop);
     if (part.length < hop) {
@@ -98,19 +101,26 @@ export async function listen(scorer: Scorer, recording: Recording): Promise<{ tr
     const start = performance.now();
     scores[i] = await scorer.score(part);
     micros.push((performance.now() - start) * 1000);
+    for (const [name, value] of Object.entries(scorer.outlook?.() ?? {})) {
+      outlook[name] ??= new Float32Array(count);
+      outlook[name][i] = value;
+    }
   }
-  return { track: onGrid(scores, hop, recording.labels.length), micros };
+  const frames = recording.labels.length;
+  const later = Object.entries(outlook).map(([name, values]) => [name, onGrid(values, hop, frames).causal] as const);
+  const track = onGrid(scores, hop, frames);
+  return { track: later.length > 0 ? { ...track, outlook: Object.fromEntries(later) } : track, micros };
 }
 
 export interface Verdict {
   auc: number;
   aucCausal: number;
   bestBalancedAccuracy: number;
-  /** AUC of the causal score for the label 200, 500 and 1000 ms later. */
+  /** AUC for the label 200, 500 and 1000 ms later: of what the detector says of then, else of its causal score. */
   ahead: Record<'200' | '500' | '1000', number>;
-  /** AUC of (−causal score) for "ends within", given speech. */
+  /** AUC for "ends within", given speech: of what the detector says of it, else of (−causal score). */
   endWithin: Record<'100' | '200' | '500', number>;
-  /** AUC of the causal score for "starts within", given silence. */
+  /** AUC for "starts within", given silence, likewise. */
   startWithin: Record<'200' | '500', number>;
   /** Median delay in ms of the causal score, at the threshold that lets through as many non-speech frames as the reference does. */
   onsetDelay: number;
@@ -145,9 +155,12 @@ export function judge(tracks: readonly Track[], labels: readonly Uint8Array[], f
   const causal = pooled(tracks.map((t) => t.causal));
   const falling = causal.map((v) => -v);
   const now = pooled(labels);
-  const ahead = (ms: number) => auc(causal, pooled(labels.map((l) => labelAhead(l, ms / 10))));
-  const ends = (ms: number) => auc(falling, pooled(labels.map((l) => changeWithin(l, 1, ms / 10))));
-  const starts = (ms: number) => auc(causal, pooled(labels.map((l) => changeWithin(l, 0, ms / 10))));
+  const said = (name: string, otherwise: Float64Array) =>
+    tracks.every((t) => t.outlook?.[name]) ? pooled(tracks.map((t) => t.outlook![name])) : otherwise;
+  const ahead = (ms: number) => auc(said(`speech_${ms}`, causal), pooled(labels.map((l) => labelAhead(l, ms / 10))));
+  const ends = (ms: number) => auc(said(`end_${ms}`, falling), pooled(labels.map((l) => changeWithin(l, 1, ms / 10))));
+  const starts = (ms: number) =>
+    auc(said(`start_${ms}`, causal), pooled(labels.map((l) => changeWithin(l, 0, ms / 10))));
   const threshold = thresholdAtFalseAlarms(causal, now, falseAlarms);
   const late = tracks.map((t, i) => delays(t.causal, labels[i], threshold));
   const onsets = late.flatMap((d) => d.onset);

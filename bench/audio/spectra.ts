@@ -1,20 +1,16 @@
 /**
- * Log-mel forecasts: persistence and ridge regression on the last 16 frames, the floors of the spectral outlook.
- *
- *   node dist/bench/audio/spectra.js --data DIR [--out FILE]      DIR: the speech data with `train`, `dev/ami_excerpts`
+ * Log-mel forecasts: persistence and ridge regression on the last 16 frames, the floors of the spectral outlook, and the
+ * speech model.
  */
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { Composer } from '../../src/audio/data/compose.js';
 import { loadLibrary } from '../../src/audio/data/pack.js';
 import { readCalls, turnStatistics } from '../../src/audio/data/turns.js';
 import { loadResampler } from '../../src/audio/decode/index.js';
-import { extractAll, MEL_BANDS } from '../../src/audio/features/index.js';
+import { extractAll, type Frames, MEL_BANDS } from '../../src/audio/features/index.js';
 import { Ridge } from '../../src/audio/floors/ridge.js';
 import { forecastError, persistenceError, standardise, standardiser } from '../../src/audio/metrics/index.js';
-import { parseCommandLine } from '../../src/commands/command.js';
-import { AdderError } from '../../src/platform/errors.js';
+import { forecastSpectra, type SpeechModel } from '../../src/audio/model/index.js';
 import { readRecordings } from './protocol.js';
 
 const CONTEXT = 16;
@@ -72,8 +68,41 @@ export interface SpectralFloor {
   aheadMs: number;
   persistence: number;
   ridge: number;
-  /** Error of forecasting the training mean: the scale of the other two. */
+  /** Error of forecasting the training mean: the scale of the others. */
   mean: number;
+  /** The speech model, and the share of its 80 % intervals that held. */
+  model?: number;
+  coverage?: number;
+}
+
+/** The model's forecasts of the same recordings, in the same scale. */
+export async function measureModelSpectra(
+  model: SpeechModel,
+  floors: readonly SpectralFloor[],
+  train: readonly Float32Array[],
+  test: readonly Frames[],
+): Promise<SpectralFloor[]> {
+  const by = standardiser(train, MEL_BANDS);
+  const sums = AHEAD.map(() => ({ square: 0, held: 0, count: 0 }));
+  for (const { features, logMel, count } of test) {
+    const { mean, halfWidth } = await forecastSpectra(model, features);
+    AHEAD.forEach((ahead, a) => {
+      const sum = sums[a];
+      for (let t = CONTEXT - 1; t + ahead < count; t++) {
+        for (let b = 0; b < MEL_BANDS; b++) {
+          const i = (t * AHEAD.length + a) * MEL_BANDS + b;
+          const error = logMel[(t + ahead) * MEL_BANDS + b] - mean[i];
+          sum.square += (error / by.deviation[b]) ** 2;
+          sum.held += Math.abs(error) <= halfWidth[i] ? 1 : 0;
+          sum.count++;
+        }
+      }
+    });
+  }
+  return floors.map((floor, a) => {
+    const { square, held, count } = sums[a];
+    return { ...floor, model: square / count, coverage: held / count };
+  });
 }
 
 export function measureSpectra(
@@ -99,29 +128,29 @@ export function measureSpectra(
   });
 }
 
-export async function main(args: string[]): Promise<void> {
-  const { values } = parseCommandLine('bench audio', args, { data: { type: 'string' }, out: { type: 'string' } }, 0);
-  const root = values.data ?? process.env.ADDER_SPEECH_DATA;
-  if (!root)
-    throw new AdderError({
-      code: 'NO_DATA',
-      message: 'no data named',
-      fix: 'give --data DIR or set ADDER_SPEECH_DATA',
-    });
+/** Floors and, if there is one, the model on the hand-labelled recordings, everything fitted on composed training streams. */
+export async function spectraRows(root: string, model?: SpeechModel): Promise<SpectralFloor[]> {
   await loadResampler();
-  const logMel = (samples: Float32Array) => extractAll(samples).logMel;
-  const test = (await readRecordings(join(root, 'dev', 'ami_excerpts'))).map((r) => logMel(r.samples));
+  const test = (await readRecordings(join(root, 'dev', 'ami_excerpts'))).map((r) => extractAll(r.samples));
   const packs = ['wakeword', 'fsdd', 'asterisk_en', 'train_room', 'train_music_moh'];
   const library = await loadLibrary({ root, split: 'train', packs });
   const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
   const composer = new Composer(library, turns, { seed: 11 });
-  const train = Array.from({ length: STREAMS }, (_, i) => logMel(composer.compose(i).samples));
-  const result = measureSpectra(train, test, 10);
-  console.log('| ahead ms | persistence | ridge on 16 frames | training mean |\n|---|---|---|---|');
-  for (const r of result) {
-    console.log(`| ${r.aheadMs} | ${[r.persistence, r.ridge, r.mean].map((v) => v.toFixed(4)).join(' | ')} |`);
-  }
-  if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
+  const train = Array.from({ length: STREAMS }, (_, i) => extractAll(composer.compose(i).samples).logMel);
+  const recordings = test.map((r) => r.logMel);
+  const floors = measureSpectra(train, recordings, 10);
+  return model ? measureModelSpectra(model, floors, train, test) : floors;
 }
 
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) await main(process.argv.slice(2));
+export function spectraTable(rows: readonly SpectralFloor[]): string {
+  const p = (v: number | undefined) => (v === undefined ? '–' : v.toFixed(4));
+  return [
+    '| ahead ms | persistence | ridge on 16 frames | training mean | model | model ÷ ridge | 80 % intervals held |',
+    '|---|---|---|---|---|---|---|',
+    ...rows.map(
+      (r) =>
+        `| ${r.aheadMs} | ${p(r.persistence)} | ${p(r.ridge)} | ${p(r.mean)} | ${p(r.model)} | ` +
+        `${p(r.model && r.model / r.ridge)} | ${p(r.coverage)} |`,
+    ),
+  ].join('\n');
+}

@@ -6,12 +6,22 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { callActivity, readCalls } from '../../src/audio/data/turns.js';
-import { silenceEvents, VAP_BINS, vapLabels } from '../../src/audio/data/vap.js';
+import { type Call, callActivity, readCalls } from '../../src/audio/data/turns.js';
+import { backchannelLabels, silenceEvents, VAP_BINS, vapLabels } from '../../src/audio/data/vap.js';
 import { Boosting } from '../../src/audio/floors/boosting.js';
 import { MarkovTurns } from '../../src/audio/floors/markov.js';
 import { HISTORY_COLUMNS, TurnHistory } from '../../src/audio/floors/turn-history.js';
-import { auc, cutAtLatency, IGNORE, latencyAtCut, logLoss, type Span, sweep } from '../../src/audio/metrics/index.js';
+import {
+  auc,
+  calibration,
+  cutAtLatency,
+  IGNORE,
+  latencyAtCut,
+  logLoss,
+  type Span,
+  sweep,
+} from '../../src/audio/metrics/index.js';
+import { scanConversation, TURN_TRACKS, type TurnModel } from '../../src/audio/turns/index.js';
 import { parseCommandLine } from '../../src/commands/command.js';
 import { Random } from '../../src/engine/random.js';
 import { AdderError } from '../../src/platform/errors.js';
@@ -29,7 +39,77 @@ export interface TurnFloors {
   events: { count: number; shiftShare: number };
   /** AUC of shift against hold, 0.2 s into the silence. */
   shiftHoldAuc: number;
-  policies: Record<'silence' | 'boosting', { cut300: number; cut600: number; latency5: number; latency10: number }>;
+  policies: Record<'silence' | 'boosting', Policies>;
+}
+
+export interface Policies {
+  cut300: number;
+  cut600: number;
+  latency5: number;
+  latency10: number;
+}
+
+/** The turn model on validation calls. */
+export interface TurnModelResult {
+  logLoss: number[];
+  auc: number[];
+  /** Expected calibration error a bin, of back-channels, and of shifts 0.2 s into a silence. */
+  calibration: { bins: number[]; backchannel: number; shift: number };
+  shiftHoldAuc: number;
+  backchannelAuc: number;
+  policies: Policies;
+  microsPerFrame: number;
+}
+
+/** Every call whole, from its first frame, history only. */
+export async function measureTurnModel(model: TurnModel, calls: readonly Call[]): Promise<TurnModelResult> {
+  const width = TURN_TRACKS.length;
+  const said = [...VAP_BINS, 'backchannel'].map(() => [] as number[]);
+  const came = said.map(() => [] as number[]);
+  const spans: Span[] = [];
+  const early: { score: number; label: number }[] = [];
+  let micros = 0;
+  let frames = 0;
+  for (const call of calls) {
+    const activity = callActivity(call);
+    const started = performance.now();
+    const { values, count } = await scanConversation(model, activity);
+    micros += 1000 * (performance.now() - started);
+    frames += count;
+    const labels = vapLabels(activity);
+    const backchannels = backchannelLabels(call, count);
+    for (let t = 0; t < count; t += 5) {
+      for (let k = 0; k < 2 * BINS; k++) {
+        const label = labels[t * 2 * BINS + k];
+        if (label === IGNORE) continue;
+        said[k % BINS].push(values[t * width + k]);
+        came[k % BINS].push(label);
+      }
+      for (let s = 0; s < 2; s++) {
+        said[BINS].push(values[t * width + 2 * BINS + s]);
+        came[BINS].push(backchannels[t * 2 + s]);
+      }
+    }
+    for (const event of silenceEvents(activity)) {
+      const scores: number[] = [];
+      for (let t = event.start + GRID - 1; t < Math.min(event.end, event.start + LONGEST); t += GRID) {
+        scores.push(values[t * width + width - 1]);
+      }
+      early.push({ score: scores[1], label: event.kind === 'shift' ? 1 : 0 });
+      spans.push({ kind: event.kind === 'shift' ? 'eot' : 'hold', seconds: (event.end - event.start) / 50, scores });
+    }
+  }
+  const errors = said.map((s, b) => calibration(s, came[b]).error);
+  const [scores, shifts] = [early.map((e) => e.score), early.map((e) => e.label)];
+  return {
+    logLoss: said.slice(0, BINS).map((s, b) => logLoss(s, came[b])),
+    auc: said.slice(0, BINS).map((s, b) => auc(s, came[b])),
+    calibration: { bins: errors.slice(0, BINS), backchannel: errors[BINS], shift: calibration(scores, shifts).error },
+    shiftHoldAuc: auc(scores, shifts),
+    backchannelAuc: auc(said[BINS], came[BINS]),
+    policies: policies(spans),
+    microsPerFrame: micros / frames,
+  };
 }
 
 /** Log-loss and AUC a bin, both sides pooled, every `step`-th frame. */

@@ -8,6 +8,8 @@ export interface Scorer {
   reset(): void;
   /** Score of the next hop; higher means speech. */
   score(samples: Float32Array): number | Promise<number>;
+  /** What it says of later, after the hop just scored: names as those of the model's tracks. */
+  outlook?(): Readonly<Record<string, number>>;
 }
 
 interface OrtTensor {
