@@ -39,6 +39,8 @@ export const trainingConfigSchema = z
     /** Series of it not to train on, as `dataset/id` or `dataset/beginning*`. */
     exclude: z.array(z.string()).default([]),
     model: forecasterConfigSchema,
+    /** Folder or name of a model of the same shape whose weights the run starts from, instead of random ones. */
+    initial: z.string().optional(),
     batch: z.strictObject({
       synthetic: share,
       augment: z.boolean().default(true),

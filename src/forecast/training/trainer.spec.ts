@@ -7,6 +7,7 @@ import { Graph } from '../../engine/graph.js';
 import { Random } from '../../engine/random.js';
 import { ParameterLayout, TrainableParameters } from '../../engine/training/arena.js';
 import { readCheckpoint, writeCheckpoint } from '../../engine/training/checkpoint.js';
+import { writeModel } from '../model/load.js';
 import { ForecasterNetwork, forecasterParameters } from '../model/network.js';
 import { allocatePart, BatchFiller, shardsOf } from './batch.js';
 import { parseTrainingConfig, partOptions, type TrainingConfig } from './config.js';
@@ -180,6 +181,22 @@ describe('Trainer', () => {
     });
     expect(() => new Trainer(createReferenceBackend(), corpus, other, readCheckpoint<RunState>(at))).toThrow(
       expect.objectContaining({ code: 'RESUME_MISMATCH', where: { field: 'optimiser' } }),
+    );
+  });
+
+  it('starts from the weights of a model of the same shape', async () => {
+    const config = configured();
+    const values = new ParameterLayout(forecasterParameters(config.model)).initial(new Random(77));
+    const dir = join(folder, 'given');
+    writeModel(dir, { name: 'given', config: config.model, values });
+    const trainer = new Trainer(createReferenceBackend(), corpus, { ...config, initial: dir });
+    expect(Float32Array.from((await trainer.result()).values)).toEqual(values);
+    trainer.free();
+    const other = configured((json) => {
+      json.model.ff = 24;
+    });
+    expect(() => new Trainer(createReferenceBackend(), corpus, { ...other, initial: dir })).toThrow(
+      expect.objectContaining({ code: 'BAD_CONFIG', where: { field: 'initial' } }),
     );
   });
 

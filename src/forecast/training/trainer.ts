@@ -21,6 +21,7 @@ import {
   warmupStableDecay,
 } from '../../engine/training/schedule.js';
 import { AdderError } from '../../platform/errors.js';
+import { modelFolder, readModel } from '../model/load.js';
 import { ForecasterNetwork, forecasterParameters } from '../model/network.js';
 import { tokensOf } from './batch.js';
 import { BatchPool, type BatchPoolOptions } from './batch-pool.js';
@@ -117,7 +118,7 @@ export class Trainer {
     } else {
       const total = schedule.steps;
       this.state = { config, layout: this.layout.describe(), step: 0, total, skipped: 0, seconds: 0 };
-      this.optimiser.start(this.layout.initial(new Random(config.seed)));
+      this.optimiser.start(initialValues(config, this.layout));
     }
     checkSchedule(this.schedule);
     const network = new ForecasterNetwork(model, this.model.weights);
@@ -347,6 +348,19 @@ class Tally {
     this.steps = 0;
     return result;
   }
+}
+
+/** Weights to start from, in arena layout. @throws AdderError `BAD_CONFIG` if `initial` is a model of another shape */
+function initialValues({ initial, seed }: TrainingConfig, layout: ParameterLayout): Float32Array {
+  if (initial === undefined) return layout.initial(new Random(seed));
+  const given = readModel(modelFolder(initial));
+  if (new ParameterLayout(forecasterParameters(given.config)).describe() === layout.describe()) return given.values;
+  throw new AdderError({
+    code: 'BAD_CONFIG',
+    message: `${given.name} has other parameters than "model" asks for`,
+    where: { field: 'initial' },
+    fix: 'use the shape of that model, or start without it',
+  });
 }
 
 function diverged(step: number): AdderError {
