@@ -8,7 +8,8 @@ import {
   fitCalibration,
   heldOutTasks,
 } from '../forecast/evaluation/ablation.js';
-import { readSpecs } from '../forecast/evaluation/dataset.js';
+import { anomalyTables, evaluateNab, evaluateSkab } from '../forecast/evaluation/anomalies.js';
+import { readDataset, readSpecs } from '../forecast/evaluation/dataset.js';
 import {
   evaluate,
   type LoadedTask,
@@ -17,15 +18,17 @@ import {
   type Withheld,
 } from '../forecast/evaluation/evaluate.js';
 import { type HeldOutTask, leaveOutTwins, readHeldOut } from '../forecast/evaluation/held-out.js';
-import { publishedFolder, readPublished } from '../forecast/evaluation/published.js';
+import { publishedFolder, readBoard, readPublished } from '../forecast/evaluation/published.js';
 import { markdownReport } from '../forecast/evaluation/report.js';
 import type { Forecaster } from '../forecast/forecaster.js';
+import type { NeuralForecaster } from '../forecast/model/forecaster.js';
 import { describeModels, isStatistical, resolveForecaster } from '../forecast/models.js';
 import { PART_ABOUT, STACK_PARTS, StackedForecaster, type StackPart } from '../forecast/stack/stack.js';
 import { AdderError, quote } from '../platform/errors.js';
 import { type Command, checkOutput, parseCommandLine, printNotice } from './command.js';
 
 const help = `usage: adder evaluate --data DIR --specs FILE [options]
+       adder evaluate --data DIR --anomalies [options]
        adder evaluate --data DIR --held-out [--ablation | --fit-stack] [options]
 
 Measures a forecaster on held-out data: MASE and WQL for each task beside seasonal naive and published
@@ -45,6 +48,7 @@ ${STACK_PARTS.map((part) => `      ${part.padEnd(15)} ${PART_ABOUT[part]}`).join
   --withhold WHAT   season: let it be chosen as for a user's file; sampling: let it be found in the values alone
   --held-out        instead of the specs: windows of the held-out training series that nothing in training resembles
   --fit-stack       fit the calibration on those windows and write it to stack.json in the model's folder
+  --anomalies       instead of the specs: find the labelled anomalies of NAB and SKAB (nab and skab of the split)
   --out FILE        write the report; .md gives Markdown, anything else JSON with the Markdown beside it
 `;
 
@@ -61,6 +65,7 @@ const OPTIONS = {
   withhold: { type: 'string' },
   'held-out': { type: 'boolean' },
   'fit-stack': { type: 'boolean' },
+  anomalies: { type: 'boolean' },
   out: { type: 'string' },
 } as const;
 
@@ -79,6 +84,7 @@ async function run(args: string[]): Promise<number> {
   });
   try {
     if (values['fit-stack']) return await fitStack(forecaster, option('model'), dataDir);
+    if (values.anomalies) return await findAnomalies(forecaster, values, dataDir);
     const tasks = values['held-out'] ? await readClean(dataDir, option('model')) : await readTasks(values, dataDir);
     const options = {
       withheld,
@@ -172,6 +178,36 @@ async function fitStack(forecaster: Forecaster, model: string | undefined, dataD
   writeStackSettings(folder, { version: 1, parts: [...parts], fitted: { date, model: bare.id, windows }, factors });
   process.stdout.write(`fitted on ${windows} windows; wrote stack.json to ${folder}\n`);
   return 0;
+}
+
+/** By the bare network: a stack looks at one origin at a time, this looks at all. */
+async function findAnomalies(
+  forecaster: Forecaster,
+  values: Record<string, unknown>,
+  dataDir: string,
+): Promise<number> {
+  const { NeuralRoller } = await import('../forecast/model/roll.js');
+  const roller = new NeuralRoller(asStacked(forecaster).bare as NeuralForecaster);
+  const started = performance.now();
+  try {
+    const read = (name: string) => readDataset(dataDir, values.split as string, name);
+    const nab = await evaluateNab(roller, await read('nab'));
+    process.stderr.write(`NAB scored after ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+    const skab = await evaluateSkab(roller, await read('skab'));
+    const report = { model: forecaster.id, nab, skab, seconds: (performance.now() - started) / 1000 };
+    const folder = publishedFolder(values.published as string | undefined, dataDir);
+    const boards = {
+      nab: await readBoard(folder, 'nab_scoreboard.csv'),
+      skab: await readBoard(folder, 'skab_leaderboard.csv'),
+    };
+    const markdown = `${anomalyTables(report, boards).join('\n')}`;
+    process.stdout.write(markdown);
+    const date = new Date().toISOString().slice(0, 10);
+    if (values.out) await write(values.out as string, markdown, { date, data: dataDir, machine: machine(), ...report });
+    return 0;
+  } finally {
+    await roller.close();
+  }
 }
 
 function asStacked(forecaster: Forecaster): StackedForecaster {

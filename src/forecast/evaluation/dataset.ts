@@ -31,6 +31,7 @@ const seriesSchema = z.object({
   target: z.array(z.number().nullable()),
   test: z.array(z.number().nullable()).nullish(),
   seasonality: z.number().nullish(),
+  anomaly_idx: z.array(z.tuple([z.int().min(0), z.int().min(0)])).nullish(),
 });
 
 /** One series of a dataset file: history and held-out tail joined. */
@@ -42,6 +43,12 @@ export interface DatasetSeries {
   season: number;
   /** NaN = missing. */
   values: Float64Array;
+}
+
+/** A series of an anomaly benchmark. */
+export interface LabelledSeries extends DatasetSeries {
+  /** First and last row of each labelled stretch. */
+  anomalies: readonly (readonly [number, number])[];
 }
 
 /** One forecast to be scored. */
@@ -80,14 +87,14 @@ export async function readSpecs(path: string): Promise<TaskSpec[]> {
 }
 
 /** Reads `DIR/SPLIT/NAME.ndjson.gz` (or `.ndjson`), one series a line. */
-export async function readDataset(dir: string, split: string, name: string): Promise<DatasetSeries[]> {
+export async function readDataset(dir: string, split: string, name: string): Promise<LabelledSeries[]> {
   const base = join(dir, split, `${name}.ndjson`);
   const file = existsSync(`${base}.gz`) ? `${base}.gz` : base;
   const bytes = createReadStream(file);
   const text = file.endsWith('.gz') ? bytes.pipe(createGunzip()) : bytes;
   // A pipe does not carry errors; without this a missing file would end as an unhandled event.
   bytes.on('error', (error) => text.destroy(error));
-  const series: DatasetSeries[] = [];
+  const series: LabelledSeries[] = [];
   let line = 0;
   try {
     for await (const row of createInterface({ input: text, crlfDelay: Number.POSITIVE_INFINITY })) {
@@ -111,7 +118,7 @@ export async function readDataset(dir: string, split: string, name: string): Pro
   return series;
 }
 
-function parseSeries(row: string): DatasetSeries {
+function parseSeries(row: string): LabelledSeries {
   const bad = (message: string, field?: string, cause?: unknown) =>
     new AdderError({
       code: 'BAD_DATASET',
@@ -128,13 +135,14 @@ function parseSeries(row: string): DatasetSeries {
   }
   const parsed = seriesSchema.safeParse(json);
   if (!parsed.success) throw bad(parsed.error.issues[0]!.message, parsed.error.issues[0]!.path.join('.'));
-  const { id, freq, target, test, seasonality } = parsed.data;
+  const { id, freq, target, test, seasonality, anomaly_idx } = parsed.data;
   const values = Float64Array.from([...target, ...(test ?? [])], (v) => v ?? Number.NaN);
   return {
     id,
     frequency: freq === 'other' ? undefined : freq,
     season: Math.max(1, Math.round(seasonality ?? usualSeason(freq))),
     values,
+    anomalies: anomaly_idx ?? [],
   };
 }
 

@@ -48,6 +48,13 @@ function addRows(published: Published, rows: Record<string, string>[]): void {
   }
 }
 
+/** The rows of one published table as they are; none where there is no such file. */
+export async function readBoard(folder: string | undefined, name: string): Promise<Record<string, string>[]> {
+  const file = folder === undefined ? undefined : join(folder, name);
+  if (file === undefined || !existsSync(file)) return [];
+  return parse(await readFile(file, 'utf8'), { columns: true, bom: true, skip_empty_lines: true });
+}
+
 /** `--published DIR`, or DIR/published beside the data if that exists, or none. */
 export function publishedFolder(given: string | undefined, dataDir: string): string | undefined {
   if (given !== undefined) return given;
