@@ -302,8 +302,14 @@ export class LiveOwner {
     if (series.pieces && !this.toLoad.has(series)) series.again = true;
     series.pieces ??= [];
     if (!series.again) this.toLoad.add(series);
+    this.startLoading();
+  }
+
+  private startLoading(): void {
     this.loading ??= this.loadAll().finally(() => {
       this.loading = undefined;
+      // One may have come after the last look.
+      if (this.toLoad.size > 0 && !this.closing) this.startLoading();
     });
   }
 
@@ -317,7 +323,7 @@ export class LiveOwner {
         const loaded = await this.loader.load(requests);
         this.arrived.push(() => {
           group.forEach((series, i) => {
-            this.arrive(series, loaded[i]!);
+            this.arrive(series, loaded[i]!, requests[i]!.changedFrom < Number.POSITIVE_INFINITY);
           });
         });
         this.options.follower.stir();
@@ -332,7 +338,7 @@ export class LiveOwner {
     }
   }
 
-  private arrive(series: LiveSeries, loaded: Awaited<ReturnType<Loader['load']>>[number]): void {
+  private arrive(series: LiveSeries, loaded: Awaited<ReturnType<Loader['load']>>[number], changed: boolean): void {
     if (series.gone) return;
     if (loaded.deleted) {
       this.forget(series);
@@ -349,15 +355,10 @@ export class LiveOwner {
     series.slot = loaded.slot ?? series.slot;
     for (const { seq, times, values } of pieces) if (seq > series.through) this.add(series, times, values);
     if (again) this.reload(series);
-    const last = series.core && series.core.position > 0 ? series.core.timeOf(series.core.position - 1) : undefined;
-    const told = series.output ? series.output.times[0] : undefined;
+    const { core } = series;
     // The forecast that stands has seen less, or something else.
-    if (
-      last !== undefined &&
-      (told === undefined || series.core!.timeOf(series.core!.position) !== told || loaded.slot === undefined)
-    ) {
-      series.wanting = true;
-    }
+    const next = core && core.position > 0 ? core.timeOf(core.position) : undefined;
+    if (changed || !loaded.slot || next !== series.output?.times[0]) series.wanting = true;
     if (series.core) this.due.add(series);
   }
 
@@ -478,7 +479,9 @@ export class LiveOwner {
     const { patch } = model.config;
     const age = ({ core, snapshotAt }: LiveSeries) => core!.kept - snapshotAt;
     const due = series
-      .filter((one) => one.core && !one.pieces && one.core.kept > 0 && Math.abs(age(one)) >= patches * patch)
+      .filter((one) => one.core && !one.pieces && one.core.kept > 0)
+      // The first one comes soon: it settles what was found out about the series.
+      .filter((one) => one.snapshotAt === 0 || age(one) >= patches * patch)
       .sort((a, b) => age(b) - age(a))
       .slice(0, most);
     const taken = new Map<StoredState, LiveSeries>();
