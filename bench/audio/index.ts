@@ -13,8 +13,9 @@ import type { Backend } from '../../src/engine/backend.js';
 import { createWasmBackend } from '../../src/engine/backends/wasm/index.js';
 import type { SuiteOptions } from '../main.js';
 import { publish, report } from '../measure.js';
-import { calibrationErrors, heldOutStreams } from './calibration.js';
+import { calibrationErrors, type Heard, heldOutStreams } from './calibration.js';
 import { composeRows } from './compose.js';
+import { decisionTable, measureDecisions } from './decisions.js';
 import { detectorTable, judgeAll } from './detectors.js';
 import { featureRows } from './features.js';
 import { underNoise } from './noisy.js';
@@ -51,12 +52,26 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
       await detectors(Promise.resolve(underNoise(await excerpts(root), noise, 5)), out);
     },
   },
+  composed: {
+    data: true,
+    run: async (root, out) => {
+      const heard = (await composed(root, 30)).map((h, i) => ({ name: `stream ${i}`, ...h }));
+      await detectors(Promise.resolve(heard), out);
+    },
+  },
+  decisions: {
+    data: true,
+    run: async (root, out) => {
+      const heard = await composed(root, 60);
+      const rows = await withSpeechModel((model) => measureDecisions(model, heard));
+      console.log(decisionTable(rows));
+      save(out, rows);
+    },
+  },
   calibration: {
     data: true,
     run: async (root, out) => {
-      await loadResampler();
-      const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
-      const streams = heldOutStreams(await loadLibrary({ root, split: 'dev' }), turns, 60);
+      const streams = await composed(root, 60);
       const errors = await withSpeechModel(async (model) => ({
         composed: await calibrationErrors(model, streams),
         meetings: await calibrationErrors(model, await excerpts(root)),
@@ -92,6 +107,13 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
 };
 
 const rounded = (_: string, v: unknown) => (typeof v === 'number' ? Math.round(v * 1e4) / 1e4 : v);
+
+/** Streams of speakers and noises held out, with tight labels. */
+async function composed(root: string, count: number): Promise<Heard[]> {
+  await loadResampler();
+  const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
+  return heldOutStreams(await loadLibrary({ root, split: 'dev' }), turns, count);
+}
 
 function excerpts(root: string): Promise<Recording[]> {
   return readRecordings(join(root, 'dev', 'ami_excerpts'));

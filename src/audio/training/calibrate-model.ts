@@ -21,10 +21,20 @@ import { calibrateSpeech, calibrateTurns } from './calibrate.js';
 import { VALIDATION_SEED } from './outlook-validation.js';
 import { labelledCall } from './turn-labels.js';
 
-/** Calls at the end of the training split that no run of the shipped configuration trains on. */
-const HELD_CALLS = 48;
+export interface CalibrationData {
+  /** Folder with `dev` and `swb_turns`. */
+  root: string;
+  /** Composed streams of speakers held out, for speech models. */
+  streams?: number;
+  /** Calls at the end of the training split that the run did not train on, for turn models. */
+  calls?: number;
+}
 
-export async function calibrateFolder(folder: string, root: string, streams: number): Promise<object> {
+/** Calibrates the model in a folder, rewrites its config.json, and returns what it wrote there. */
+export async function calibrateFolder(
+  folder: string,
+  { root, streams = 60, calls: held = 48 }: CalibrationData,
+): Promise<object> {
   const file = join(folder, CONFIG_FILE);
   const json = JSON.parse(readFileSync(file, 'utf8')) as { config: { architecture: string }; calibration?: unknown };
   const backend = await openBackend('wasm');
@@ -34,7 +44,7 @@ export async function calibrateFolder(folder: string, root: string, streams: num
       json.calibration = NO_TURN_CALIBRATION;
       write(file, json);
       const model = await loadTurnModel(folder, backend);
-      json.calibration = await calibrateTurns(model, calls.slice(-HELD_CALLS).map(labelledCall));
+      json.calibration = await calibrateTurns(model, calls.slice(-held).map(labelledCall));
     } else {
       const model = await loadSpeechModel(folder, backend);
       await loadResampler();
@@ -61,7 +71,9 @@ async function main(args: string[]): Promise<void> {
   if (!positionals[0] || !root) {
     throw new AdderError({ code: 'BAD_ARGUMENT', message: 'a model and --data DIR are needed', fix: 'name both' });
   }
-  console.log(JSON.stringify(await calibrateFolder(positionals[0], root, Number(values.streams ?? 60)), null, 2));
+  console.log(
+    JSON.stringify(await calibrateFolder(positionals[0], { root, streams: Number(values.streams ?? 60) }), null, 2),
+  );
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

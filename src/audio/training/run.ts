@@ -13,6 +13,7 @@ import { AdderError } from '../../platform/errors.js';
 import { writeSpeechModel } from '../model/load.js';
 import { speechParameters } from '../model/network.js';
 import { turnParameters } from '../turns/network.js';
+import { calibrateFolder } from './calibrate-model.js';
 import type { ListeningTraining } from './config.js';
 import type { Progress, RunState } from './loop.js';
 import { openOutlookRun } from './outlook.js';
@@ -108,6 +109,10 @@ export async function runListeningTraining(config: ListeningTraining, options: L
           `held out: ${figures(loss)}\nmodel: ${join(out, 'model')}`,
       );
       loop.free();
+      if (outcome === 'finished') {
+        await calibrateFolder(join(out, 'model'), { root: options.data, calls: config.validation.sequences });
+        say('calibrated on what was held out');
+      }
       return outcome === 'finished';
     } finally {
       await run.close();
