@@ -15,6 +15,7 @@ import type { SuiteOptions } from '../main.js';
 import { publish, report } from '../measure.js';
 import { calibrationErrors, type Heard, heldOutStreams } from './calibration.js';
 import { composeRows } from './compose.js';
+import { costRows } from './cost.js';
 import { decisionTable, measureDecisions } from './decisions.js';
 import { detectorTable, judgeAll } from './detectors.js';
 import { featureRows } from './features.js';
@@ -43,6 +44,13 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
   compose: {
     data: true,
     run: async (root, out) => publish(report('audio: composing streams', 'CPU', await composeRows(root)), out),
+  },
+  cost: {
+    data: false,
+    run: async (_, out) => {
+      const rows = await costRows(process.env.ADDER_SPEECH_MODEL ?? DEFAULT_SPEECH_MODEL);
+      publish(report('audio: cost of listening', 'CPU', rows), out);
+    },
   },
   detectors: { data: true, run: (root, out) => detectors(excerpts(root), out) },
   noise: {
