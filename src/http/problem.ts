@@ -94,8 +94,8 @@ function storeFailure(thrown: unknown): RequestError | undefined {
   const { code, message } = (thrown ?? {}) as { code?: unknown; message?: unknown };
   const text = String(message ?? '');
   const away =
-    (typeof code === 'string' && /^(08|57P|53)|^ECONN|^EPIPE$|^P100[128]$|^P2024$/.test(code)) ||
-    /timeout exceeded when trying to connect|Connection terminated|Connection ended/.test(text);
+    (typeof code === 'string' && /^(08|57P|53)|^ECONN|^EPIPE$|^P10(01|02|08|17)$|^P20(24|28|37)$/.test(code)) ||
+    /timeout exceeded when trying to connect|Connection terminated|Connection ended|not queryable/.test(text);
   if (!away) return undefined;
   return new RequestError({
     status: 503,

@@ -50,7 +50,13 @@ export class Database {
       types,
     });
     // A connection that breaks while idle is replaced; without a listener it would end the process.
-    pool.on('error', (error) => options.onError?.(error));
+    pool.on('error', (error) => {
+      // The pool hangs the whole connection on it, which no log needs.
+      delete (error as { client?: unknown }).client;
+      options.onError?.(error);
+    });
+    // So would one that breaks between two queries of a transaction; its next query fails, and the pool drops it.
+    pool.on('connect', (client) => client.on('error', () => {}));
     return new Database(options.url, pool, new PrismaClient({ adapter: new PrismaPg(pool) }));
   }
 
