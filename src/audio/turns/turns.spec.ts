@@ -5,7 +5,7 @@ import { Random } from '../../engine/random.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import { NO_TURN_CALIBRATION, type TurnConfig } from './config.js';
 import { TURN_INPUTS, TurnInputs, turnRows } from './history.js';
-import { EndOfTurn, scanConversation, TURN_TRACKS, TurnModel, TurnStream, turnTrackOf } from './index.js';
+import { Activity, EndOfTurn, scanConversation, TURN_TRACKS, TurnModel, TurnStream, turnTrackOf } from './index.js';
 import { turnParameters } from './network.js';
 
 const config: TurnConfig = {
@@ -121,6 +121,16 @@ describe('history rows', () => {
       second.push(a[t], b[t], out, 0);
       expect(out).toEqual(whole.slice(t * TURN_INPUTS, (t + 1) * TURN_INPUTS));
     }
+  });
+});
+
+describe('activity', () => {
+  it('follows the mean of two hops with hysteresis, however the hops come', () => {
+    const speech = [0.9, 0.2, 0.4, 0.4, 0.3, 0.3, 0.4, 0.5, Number.NaN, 1, 0.1];
+    const whole = [...new Activity().push(speech)];
+    expect(whole).toEqual([1, 1, 0, 0, 1]);
+    const live = new Activity();
+    expect(speech.flatMap((p) => [...live.push([p])])).toEqual(whole);
   });
 });
 
