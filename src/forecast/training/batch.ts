@@ -8,7 +8,7 @@ import { candidateCount, FeatureState, featureCount, type TokenShape } from '../
 import { type Corpus, SeriesSampler } from './corpus.js';
 import { Random } from './random.js';
 import { Synthesiser } from './synthesis.js';
-import { type LookAhead, type WindowOptions, WindowSampler } from './windows.js';
+import { type WindowOptions, WindowSampler } from './windows.js';
 
 /** One part of every batch; `windows` sequences of `length / patch` tokens. */
 export interface PartOptions extends WindowOptions, TokenShape {
@@ -78,6 +78,7 @@ export class BatchFiller {
   private readonly random = new Random(0);
   private readonly state: FeatureState;
   private readonly mask: Uint8Array;
+  private readonly fresh: Uint8Array;
 
   constructor(
     corpus: Corpus,
@@ -90,7 +91,9 @@ export class BatchFiller {
       return new WindowSampler(corpus, series, synthesiser, part);
     });
     this.state = new FeatureState(options.parts[0]!);
-    this.mask = new Uint8Array(Math.max(...options.parts.map(tokensOf)));
+    const tokens = Math.max(...options.parts.map(tokensOf));
+    this.mask = new Uint8Array(tokens);
+    this.fresh = new Uint8Array(tokens);
   }
 
   /** Overwrites one shard of one part. `maskPatch`, if given, replaces the random masks (validation). */
@@ -114,15 +117,15 @@ export class BatchFiller {
       let start = 0;
       while (start < values.length && Number.isNaN(values[start]!)) start++;
       const patches = tokensOf(part) - Math.floor(start / part.patch);
-      let lookAhead = sampler.mask(random, this.mask, patches);
+      sampler.mask(random, this.mask, this.fresh, patches);
       if (maskPatch) {
         for (let j = 0; j < patches; j++) this.mask[j] = j > 0 && maskPatch(j) ? 1 : 0;
-        lookAhead = undefined;
+        this.fresh.fill(part.patch);
       }
       this.state.reset(window.season);
       // A stream begins with its first value; only then can its first token be a look-ahead token.
-      const from = lookAhead?.at === 0 ? start : (tokensOf(part) - patches) * part.patch;
-      count += this.writeWindow(buffers, part, first + i, values.subarray(from), patches, lookAhead);
+      const from = this.fresh[0]! < part.patch ? start : (tokensOf(part) - patches) * part.patch;
+      count += this.writeWindow(buffers, part, first + i, values.subarray(from), patches);
       buffers.frequency.fill(
         window.frequencyClass,
         (first + i) * tokensOf(part),
@@ -139,7 +142,6 @@ export class BatchFiller {
     row: number,
     values: Float64Array,
     patches: number,
-    lookAhead: LookAhead | undefined,
   ): number {
     const { patch } = part;
     const { state, mask } = this;
@@ -152,7 +154,7 @@ export class BatchFiller {
     buffers.lengths[row] = patches;
     for (let j = 0; j < patches; j++) {
       const hidden = mask[j] === 1;
-      const fresh = j === lookAhead?.at ? lookAhead.fresh : patch;
+      const fresh = this.fresh[j]!;
       for (let p = 0; p < fresh; p++, next++) state.push(hidden ? Number.NaN : valueAt(values, next));
       const token = base + j;
       const ready = state.emit(buffers.features, token * F, buffers.candidates, token * C, fresh);

@@ -4,8 +4,8 @@
  * A window is `length` steps, right aligned but for up to a patch of padding, so that patch boundaries fall anywhere in
  * a series and series shorter than a patch give training signal too. Masked patches are hidden from the network but
  * remain targets (contiguous patch masking, Auer et al. 2025): the network learns to forecast several patches from one
- * state, which is how a long horizon is rolled out. In some windows one token is a look-ahead token, which a live stream
- * makes between two whole patches: it comes less than a patch after the one before it and overlaps it.
+ * state, which is how a long horizon is rolled out. Some windows have look-ahead tokens, which a live stream makes between
+ * two whole patches: they come less than a patch after the token before and overlap it.
  */
 import type { Corpus, SeriesSampler } from './corpus.js';
 import type { Random } from './random.js';
@@ -24,17 +24,13 @@ export interface WindowOptions {
   /** Share of windows whose end is masked as in a long forecast, up to `longest` patches of it. */
   rollout: number;
   longestRollout: number;
-  /** Share of windows with a look-ahead token; behind half of those there are masked patches only. */
+  /**
+   * Share of windows with look-ahead tokens: in half of those one, with only masked patches behind it, in the others one
+   * in four, wherever they fall. (A stream goes on from the state before its look-ahead token; here the tokens behind
+   * learn to do without what the overlap repeats.)
+   */
   lookAhead: number;
   augment: boolean;
-}
-
-/** A token that ends less than a patch after the one before it. */
-export interface LookAhead {
-  /** Index of the token in its window. */
-  at: number;
-  /** Values that the token before did not have, 1 … patch − 1. */
-  fresh: number;
 }
 
 /** One window: values (NaN: missing or outside), and what is declared of it. */
@@ -171,8 +167,11 @@ export class WindowSampler {
     }
   }
 
-  /** Which of `patches` patches are hidden from the network, written to `mask` (the first never is), and the look-ahead token. */
-  mask(random: Random, mask: Uint8Array, patches: number): LookAhead | undefined {
+  /**
+   * Draws which of the first `patches` tokens hide their new values from the network (`mask`; the first never does), and
+   * how many values are new in each (`fresh`: the patch, or less in a look-ahead token).
+   */
+  mask(random: Random, mask: Uint8Array, fresh: Uint8Array, patches: number): void {
     const { patch, rollout } = this.options;
     const longestRun = Math.max(1, Math.floor(96 / patch));
     const run = 1 + random.integer(longestRun);
@@ -185,7 +184,7 @@ export class WindowSampler {
       hidden--;
     }
     if (random.chance(rollout) && patches > 3) mask.fill(1, patches - this.drawRollout(random, patches), patches);
-    return this.placeLookAhead(random, mask, patches);
+    this.drawFresh(random, mask, fresh, patches);
   }
 
   /** Patches of a masked end: evenly in the logarithm, so that long ones are as well known as short ones. */
@@ -194,18 +193,20 @@ export class WindowSampler {
     return longest > 2 ? Math.floor(random.logUniform(2, longest + 1)) : Math.min(2, patches - 1);
   }
 
-  private placeLookAhead(random: Random, mask: Uint8Array, patches: number): LookAhead | undefined {
+  private drawFresh(random: Random, mask: Uint8Array, fresh: Uint8Array, patches: number): void {
     const { lookAhead, patch } = this.options;
-    if (!random.chance(lookAhead)) return undefined;
-    const fresh = 1 + random.integer(patch - 1);
+    fresh.fill(patch, 0, patches);
+    if (!random.chance(lookAhead)) return;
+    const fewer = () => 1 + random.integer(patch - 1);
     if (patches > 1 && random.chance(0.5)) {
       // As in a stream that is asked for a forecast: the look-ahead token is the last that sees anything.
       const tail = random.chance(0.5) ? 1 : this.drawRollout(random, patches);
       mask.fill(1, patches - tail, patches);
       mask[patches - tail - 1] = 0;
-      return { at: patches - tail - 1, fresh };
+      fresh[patches - tail - 1] = fewer();
+    } else {
+      for (let j = 0; j < patches; j++) if (random.chance(0.25)) fresh[j] = fewer();
     }
-    return { at: random.integer(patches), fresh };
   }
 }
 
