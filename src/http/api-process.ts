@@ -96,7 +96,7 @@ export class ApiProcess {
         ],
       });
       holder.document = openApiDocument(app);
-      const doors = LiveDoors.open(api, app.getHttpServer());
+      const doors = await LiveDoors.open(api, app.getHttpServer(), metrics.registry);
       await app.listen(config.server.port, config.server.host);
       api.readiness.start();
       const { port } = app.getHttpServer().address() as { port: number };

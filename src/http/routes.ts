@@ -10,6 +10,7 @@ import { FlowsController } from '../jobs/rest/flows.controller.js';
 import { JobsController } from '../jobs/rest/jobs.controller.js';
 import { INFLUX1_DIALECT, INFLUX2_DIALECT } from '../live/doors/influx/dialect.js';
 import { InfluxController } from '../live/doors/influx/influx.controller.js';
+import { OutputsController } from '../live/doors/out/outputs.controller.js';
 import { RemoteWriteController } from '../live/doors/prometheus/remote-write.controller.js';
 import { StreamController } from '../live/doors/stream/stream.controller.js';
 import { HealthController } from '../platform/rest/health.controller.js';
@@ -35,6 +36,7 @@ export const CONTROLLERS: Type[] = [
   InfluxController,
   RemoteWriteController,
   StreamController,
+  OutputsController,
   ModelsController,
   KeysController,
   HealthController,

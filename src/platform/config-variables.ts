@@ -81,6 +81,11 @@ export const VARIABLES = {
     'what computes: `auto` takes a real GPU where there is one, otherwise WASM SIMD',
   ),
   ADDER_MODEL: v(text(64), 'adder', 'forecaster used when a request names none'),
+  ADDER_MQTT_FILE: v(
+    text(4096).optional(),
+    undefined,
+    'JSON file of MQTT brokers to subscribe and publish to; docs/live-doors.md lists its fields',
+  ),
   ADDER_LIVE_MODEL: v(
     text(64),
     'auto',

@@ -1,42 +1,38 @@
 import type { Server } from 'node:http';
+import type { Registry } from 'prom-client';
 import { Authenticator } from '../../http/auth/authenticate.js';
 import { RateLimiter } from '../../http/auth/rate-limit.js';
 import type { ApiContext } from '../../http/context.js';
 import { routeUpgrades } from '../../http/upgrades.js';
-import { AdderError } from '../../platform/errors.js';
-import type { LiveFeed } from '../feed.js';
+import { MqttDoors } from './mqtt/mqtt-doors.js';
 import { LiveServer } from './socket/live-server.js';
 import { committedSequence } from './stream/stream-positions.js';
 
 /** The doors of the live side that are no controllers: WebSocket, MQTT. */
 export class LiveDoors {
-  private constructor(private readonly sockets: LiveServer) {}
+  private constructor(
+    private readonly sockets: LiveServer,
+    private readonly brokers: MqttDoors | undefined,
+  ) {}
 
-  static open(api: ApiContext, server: Server): LiveDoors {
+  /** Throws `BAD_CONFIGURATION`. */
+  static async open(api: ApiContext, server: Server, registry: Registry): Promise<LiveDoors> {
     const onError = (error: unknown) => api.log.warn({ err: error }, 'a live connection has trouble');
     const sockets = new LiveServer({
       keys: api.keys,
       authenticator: new Authenticator(api.keys, new RateLimiter(api.database), api.config),
       ingest: api.live.ingest,
-      feed: feedOf(api),
+      feed: api.live.feed,
       committed: (owner, stream) => committedSequence(api.database, owner, stream),
       onError,
     });
     routeUpgrades(server, new Map([['/v1/live', sockets.accept]]));
-    return new LiveDoors(sockets);
+    const { mqttFile } = api.config.live;
+    return new LiveDoors(sockets, mqttFile === undefined ? undefined : await MqttDoors.open(api, mqttFile, registry));
   }
 
   /** Commits what came in, then lets go of every client. */
   async close(): Promise<void> {
-    await this.sockets.close();
+    await Promise.all([this.sockets.close(), this.brokers?.close()]);
   }
-}
-
-export function feedOf(api: ApiContext): LiveFeed {
-  const { feed } = api.live as { feed?: LiveFeed };
-  if (feed) return feed;
-  const absent = () => {
-    throw new AdderError({ code: 'NOT_READY', message: 'live forecasts are not available', fix: 'try again later' });
-  };
-  return { subscribe: absent, demand: absent, release: absent, latest: absent };
 }
