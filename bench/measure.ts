@@ -62,6 +62,28 @@ export async function timeCalls(
   return summarise(times);
 }
 
+/**
+ * The same for several things beside each other: sample by sample in turn, so that a clock that rises or falls meanwhile
+ * touches all alike. The first round is thrown away.
+ */
+export async function timeInTurn(
+  backend: Pick<Backend, 'sync'>,
+  runs: readonly { run: () => void; inner: number }[],
+  samples = 15,
+): Promise<{ value: number; spread: [number, number] }[]> {
+  const times: number[][] = runs.map(() => []);
+  for (let s = 0; s <= samples; s++) {
+    for (const [i, { run, inner }] of runs.entries()) {
+      await backend.sync();
+      const start = performance.now();
+      for (let n = 0; n < inner; n++) run();
+      await backend.sync();
+      if (s > 0) times[i].push((performance.now() - start) / inner);
+    }
+  }
+  return times.map(summarise);
+}
+
 function commit(): string {
   try {
     const hash = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {

@@ -11,7 +11,7 @@ import { type Mamba2Config, Mamba2Mixer, mamba2Parameters } from '../../src/engi
 import { constant, type ParameterSpec, prefixed, type Weights, within } from '../../src/engine/layers/parameters.js';
 import { Random } from '../../src/engine/random.js';
 import { sizeOf, type Tensor } from '../../src/engine/tensor.js';
-import { type Row, timeCalls } from '../measure.js';
+import { type Row, timeCalls, timeInTurn } from '../measure.js';
 
 const d512: Mamba2Config = {
   dModel: 512,
@@ -171,26 +171,21 @@ export async function lengthRows(backend: Backend, lengths: readonly number[], p
   const random = new Random(3);
   const model = new Model(backend, mamba2Parameters(d256), random);
   const mixer = new Mamba2Mixer(d256, model.weights);
-  const perToken: number[] = [];
-  const rows: Row[] = [];
-  for (const length of lengths) {
-    const x = randomTensor(backend, [1, length, 256], random);
-    const plan = backend.record(() => mixer.scan(new Graph(backend, { precision }), x));
-    const { value, spread } = await timeCalls(backend, () => plan.run(), {
-      inner: Math.max(2, Math.ceil(65536 / length)),
-      samples: 9,
-    });
-    const scale = 1e6 / length;
-    perToken.push(value * scale);
-    rows.push({
-      name: `scan of ${length} tokens, Mamba-2 block d 256, a token`,
-      unit: 'ns',
-      value: value * scale,
-      spread: [spread[0] * scale, spread[1] * scale],
-    });
-    plan.dispose();
-    backend.free(x);
-  }
+  const inputs = lengths.map((length) => randomTensor(backend, [1, length, 256], random));
+  const plans = inputs.map((x) => backend.record(() => mixer.scan(new Graph(backend, { precision }), x)));
+  const times = await timeInTurn(
+    backend,
+    plans.map((plan, i) => ({ run: () => plan.run(), inner: Math.max(2, Math.ceil(65536 / lengths[i])) })),
+  );
+  for (const plan of plans) plan.dispose();
+  for (const x of inputs) backend.free(x);
+  const perToken = times.map(({ value }, i) => (value * 1e6) / lengths[i]);
+  const rows: Row[] = times.map(({ spread }, i) => ({
+    name: `scan of ${lengths[i]} tokens, Mamba-2 block d 256, a token`,
+    unit: 'ns',
+    value: perToken[i],
+    spread: [(spread[0] * 1e6) / lengths[i], (spread[1] * 1e6) / lengths[i]],
+  }));
   // Short sequences cannot fill a GPU, so growth is judged against the cheapest shorter length: a cost that grows with length shows, idle units do not.
   let growth = 0;
   for (let i = 1; i < perToken.length; i++)
@@ -200,42 +195,44 @@ export async function lengthRows(backend: Backend, lengths: readonly number[], p
   return rows;
 }
 
-/** Cost of a step of one block after few and after many items, and memory before and after. */
+/** Cost of a step of one block after few and after many items, measured in turn, and memory before and after. */
 export async function positionRows(backend: Backend, early: number, late: number): Promise<Row[]> {
   const random = new Random(4);
   const model = new Model(backend, mamba2Parameters(d512), random);
   const mixer = new Mamba2Mixer(d512, model.weights);
-  const state = newState(backend, mixer, 1);
   const x = randomTensor(backend, [1, 512], random);
-  const plan = backend.record(() => step(mixer, new Graph(backend), x, state));
-  const advance = async (steps: number) => {
+  const plans = [early, late].map(() => {
+    const state = newState(backend, mixer, 1);
+    return backend.record(() => step(mixer, new Graph(backend), x, state));
+  });
+  const advance = async (plan: (typeof plans)[number], steps: number) => {
     for (let i = 0; i < steps; i += 1000) {
       for (let j = 0; j < Math.min(1000, steps - i); j++) plan.run();
       await backend.sync();
     }
   };
-  const measure = () => timeCalls(backend, () => plan.run(), { inner: 200, samples: 25 });
-  await advance(early);
+  await advance(plans[0], early);
   const bytes = [backend.memory.bytes];
-  const first = await measure();
-  await advance(late - early - 200 * 26);
+  await advance(plans[1], late);
   bytes.push(backend.memory.bytes);
-  const second = await measure();
-  const finite = Array.from(await backend.read(plan.result)).every(Number.isFinite);
-  plan.dispose();
+  const [first, second] = await timeInTurn(
+    backend,
+    plans.map((plan) => ({ run: () => plan.run(), inner: 200 })),
+    41,
+  );
+  const finite = Array.from(await backend.read(plans[1].result)).every(Number.isFinite);
+  for (const plan of plans) plan.dispose();
   model.dispose();
+  const row = (name: string, { value, spread }: typeof first): Row => ({
+    name,
+    unit: 'µs',
+    value: value * 1e3,
+    spread: [spread[0] * 1e3, spread[1] * 1e3],
+  });
   return [
+    row(`step of a Mamba-2 block d 512 after ${early} items`, first),
     {
-      name: `step of a Mamba-2 block d 512 after ${early} items`,
-      unit: 'µs',
-      value: first.value * 1e3,
-      spread: [first.spread[0] * 1e3, first.spread[1] * 1e3],
-    },
-    {
-      name: `the same after ${late} items`,
-      unit: 'µs',
-      value: second.value * 1e3,
-      spread: [second.spread[0] * 1e3, second.spread[1] * 1e3],
+      ...row(`the same after ${late} items, in turn with it`, second),
       note: finite ? 'output finite' : 'output NOT finite',
     },
     { name: 'device memory gained between them', unit: 'bytes', value: bytes[1] - bytes[0], least: 0 },
