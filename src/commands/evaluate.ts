@@ -187,13 +187,14 @@ async function findAnomalies(
   dataDir: string,
 ): Promise<number> {
   const { NeuralRoller } = await import('../forecast/model/roll.js');
-  const roller = new NeuralRoller(asStacked(forecaster).bare as NeuralForecaster);
+  const bare = asStacked(forecaster).bare as NeuralForecaster;
+  const roller = new NeuralRoller(bare);
   const started = performance.now();
   try {
     const read = (name: string) => readDataset(dataDir, values.split as string, name);
     const nab = await evaluateNab(roller, await read('nab'));
     process.stderr.write(`NAB scored after ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
-    const skab = await evaluateSkab(roller, await read('skab'));
+    const skab = await evaluateSkab(bare, await read('skab'));
     const report = { model: forecaster.id, nab, skab, seconds: (performance.now() - started) / 1000 };
     const folder = publishedFolder(values.published as string | undefined, dataDir);
     const boards = {

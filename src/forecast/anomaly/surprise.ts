@@ -34,7 +34,7 @@ export function surprise(value: number, quantiles: ArrayLike<number>): number {
 /** Values after which the running mean forgets. */
 const MEMORY = 500;
 /** −log₁₀ of a uniform number has this mean: that of a forecaster whose quantiles are right. */
-const EXPECTED = Math.LOG10E;
+export const EXPECTED_SURPRISE = Math.LOG10E;
 /** Weight of that expectation against a series' own record, in values. */
 const PRIOR = 50;
 
@@ -48,7 +48,7 @@ const PRIOR = 50;
 export function eventScores(surprises: ArrayLike<number>, quiet: number): Float64Array {
   const out = new Float64Array(surprises.length);
   const raw = new Float64Array(surprises.length);
-  let mean = EXPECTED;
+  let mean = EXPECTED_SURPRISE;
   let count = PRIOR;
   for (let t = 0; t < out.length; t++) {
     const s = surprises[t]!;

@@ -73,7 +73,7 @@ describe('anomalies', () => {
         },
         [[600, 699]],
       );
-    const skab = await evaluateSkab(roller, [channel('a'), channel('b'), labelled('calm:a', 900, () => {}, [])]);
+    const skab = await evaluateSkab(forecaster, [channel('a'), channel('b'), labelled('calm:a', 900, () => {}, [])]);
     expect(skab!.runs).toBe(2);
     expect(skab!.f1).toBeGreaterThan(0.6);
     expect(skab!.falseAlarmRate).toBeLessThan(0.1);
