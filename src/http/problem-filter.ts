@@ -20,7 +20,10 @@ export class ProblemFilter implements ExceptionFilter {
 
   /** Also Fastify's own error handler: what fails before Nest sees a request is answered alike. */
   answer(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const error = asRequestError(thrown);
+    const path = request.url.split('?', 1)[0]!;
+    const dialect = this.dialects.find(({ claims }) => claims(path)) ?? PROBLEM_DIALECT;
+    const found = asRequestError(thrown);
+    const error = dialect.adapt?.(found, path) ?? found;
     const id = String(request.id);
     if (error.status >= 500) {
       const cause = (error.cause as Error | undefined) ?? error;
@@ -30,8 +33,6 @@ export class ProblemFilter implements ExceptionFilter {
       reply.raw.destroy();
       return;
     }
-    const path = request.url.split('?', 1)[0]!;
-    const dialect = this.dialects.find(({ claims }) => claims(path)) ?? PROBLEM_DIALECT;
     if (error.retryAfter !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfter)));
     if (error.status === 401) reply.header('www-authenticate', 'Bearer');
     reply.status(error.status).header('content-type', dialect.contentType);

@@ -1,6 +1,7 @@
 import type { Type } from '@nestjs/common';
 import { KSERVE_DIALECT } from '../forecast/kserve/dialect.js';
 import { KserveController } from '../forecast/kserve/kserve.controller.js';
+import { NixtlaAsyncController } from '../forecast/nixtla/async.controller.js';
 import { NIXTLA_DIALECT } from '../forecast/nixtla/dialect.js';
 import { NixtlaController } from '../forecast/nixtla/nixtla.controller.js';
 import { AnomaliesController } from '../forecast/rest/anomalies.controller.js';
@@ -32,6 +33,7 @@ export const CONTROLLERS: Type[] = [
   JobsController,
   FlowsController,
   NixtlaController,
+  NixtlaAsyncController,
   KserveController,
   InfluxController,
   RemoteWriteController,

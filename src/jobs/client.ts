@@ -49,6 +49,9 @@ export interface JobClientOptions {
   onQueueError?: (error: Error) => void;
 }
 
+/** Whether a job has finished, however. */
+export const isDone = isFinal;
+
 /** How often a waiting caller looks at the ledger in case that a message was lost. */
 const LOOK_AGAIN_MS = 2000;
 

@@ -1,3 +1,4 @@
+import type { ModelStore } from '../store/models.js';
 import type { ObjectStore } from '../store/objects.js';
 import type { SeriesStore } from '../store/series.js';
 import type { JobTable } from './define.js';
@@ -17,6 +18,9 @@ export interface HousekeepingOptions {
 /** Deadlines are looked at this often. */
 const DEADLINE_MS = 1000;
 
+/** Models that were fine-tuned on the way to a forecast are kept so long, for the same request again. */
+const PASSING_MS = 24 * 3_600_000;
+
 /** Everything that is only removed is looked at this often. */
 const SWEEP_MS = 60_000;
 
@@ -32,7 +36,7 @@ export class Housekeeping {
     private readonly table: JobTable,
     private readonly ledger: JobLedger,
     private readonly queues: Queues,
-    private readonly stores: { objects: ObjectStore; series: SeriesStore },
+    private readonly stores: { objects: ObjectStore; series: SeriesStore; models: ModelStore },
     private readonly options: HousekeepingOptions,
   ) {}
 
@@ -60,6 +64,7 @@ export class Housekeeping {
     await this.ledger.forget(this.options.retentionMs);
     await this.stores.objects.sweep();
     await this.stores.series.sweep();
+    await this.stores.models.sweep(PASSING_MS);
   }
 
   private every(ms: number, work: () => Promise<unknown>): void {

@@ -246,6 +246,15 @@ export class JobLedger {
     );
   }
 
+  /** The bytes that a job left, or null. */
+  async output(owner: string, id: string): Promise<Buffer | null> {
+    const { rows } = await this.database.pool.query<{ output: Buffer | null }>(
+      'select output from jobs where id = $1 and owner = $2',
+      [checkId(id), owner],
+    );
+    return rows[0]?.output ?? null;
+  }
+
   /**
    * What became of a finished job, which is forgotten with that; undefined while it is unfinished. For callers that wait.
    * Throws `UNKNOWN_JOB`.

@@ -6,7 +6,9 @@ import { InferenceClient } from './inference/client.js';
 import { AnomalyJob } from './kinds/anomaly.js';
 import { BackfillJob } from './kinds/backfill.js';
 import { BacktestJob } from './kinds/backtest.js';
+import { FineTuneJob } from './kinds/fine-tune.js';
 import { ImportJob } from './kinds/import.js';
+import { NixtlaJob } from './kinds/nixtla.js';
 import { ReportJob } from './kinds/report.js';
 import { JobBytes, type JobContext, type JobHandler, JobProcessor } from './processor.js';
 import type { AdderJobs, DataOfJob } from './table.js';
@@ -32,7 +34,7 @@ class ForecastJob implements JobHandler<AdderJobs, 'forecast'> {
           answer.status === 'fulfilled' ? { result: answer.value } : { error: toAdderError(answer.reason) },
         ),
       ),
-      { ...this.inference.lastRun(data.model) },
+      { ...(await this.inference.lastRun(data.model)) },
     );
   }
 }
@@ -67,5 +69,7 @@ export const PROCESSORS = [
   AnomalyJob,
   BackfillJob,
   ImportJob,
+  FineTuneJob,
+  NixtlaJob,
   ReportJob,
 ];

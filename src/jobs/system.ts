@@ -2,6 +2,7 @@ import type { FlowProducer, Queue } from 'bullmq';
 import { type QueueConnection, withoutSecrets } from '../platform/embedded/services.js';
 import { AdderError } from '../platform/errors.js';
 import type { Database } from '../store/database.js';
+import { ModelStore } from '../store/models.js';
 import { ObjectStore } from '../store/objects.js';
 import { SeriesStore } from '../store/series.js';
 import { type QueueBackend, queueBackend } from './backend.js';
@@ -110,7 +111,7 @@ export class JobSystem<T extends JobTable> {
       table,
       this.ledger,
       this.queues,
-      { objects: new ObjectStore(database), series: new SeriesStore(database) },
+      { objects: new ObjectStore(database), series: new SeriesStore(database), models: new ModelStore(database) },
       {
         silentMs: options.lockMs * 2,
         retentionMs: options.retentionMs,

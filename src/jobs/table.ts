@@ -44,6 +44,8 @@ export const jobTable = defineJobs({
     interactive: { concurrency: 64 },
     /** Minutes and hours; gets what inference the interactive ones leave. */
     batch: { concurrency: 2 },
+    /** Training takes a device for itself. */
+    training: { concurrency: 1 },
   },
   kinds: {
     /** Forecasts of series that come with the job (`forecast/codec.ts`). */
@@ -81,6 +83,46 @@ export const jobTable = defineJobs({
       ...long,
       priority: 10,
       data: z.strictObject({ upload: z.uuid(), series: z.string().max(256).optional() }),
+    },
+    /** A model of the account, from another one and its series: stored ones by `names`, or sent ones by `values`. */
+    'fine-tune': {
+      ...long,
+      queue: 'training',
+      priority: 20,
+      attempts: 3,
+      data: z.strictObject({
+        ...series,
+        /** Object with the series of a request, instead of names. */
+        values: z.uuid().optional(),
+        id: z.string().max(36),
+        /** Model to begin from, as the engines know it. */
+        base: model.optional(),
+        steps: z.int(),
+        scope: z.enum(['head', 'all']).optional(),
+        /** 1 to 5, where there is no scope: beyond 1 all weights are trained if the device can. */
+        depth: z.int().default(1),
+        learningRate: z.number().optional(),
+        /** Digest of the request, by which its repetition is known. */
+        request: z.string().max(64),
+        /** What else the card says. */
+        about: z.record(z.string(), z.union([z.string(), z.number()])).default({}),
+      }),
+    },
+    /** An asynchronous request of the Nixtla protocol. */
+    nixtla: {
+      ...long,
+      priority: 10,
+      attempts: 3,
+      data: z.strictObject({
+        endpoint: z.enum([
+          'forecast',
+          'cross_validation',
+          'anomaly_detection',
+          'online_anomaly_detection',
+          'historic_forecast',
+        ]),
+        input: z.uuid(),
+      }),
     },
     /** What import and backfill of a flow found. */
     report: { ...long, priority: 10, data: z.strictObject({}) },

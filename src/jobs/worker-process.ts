@@ -7,7 +7,9 @@ import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
 import { nestLogger } from '../platform/logger.js';
 import { Database } from '../store/database.js';
+import { ObjectStore } from '../store/objects.js';
 import { InferenceClient, type InferenceOptions } from './inference/client.js';
+import { TunedFolders } from './inference/tuned-folders.js';
 import { WorkerParts } from './kinds/worker-parts.js';
 import { JobMetrics } from './metrics.js';
 import { PROCESSORS } from './processors.js';
@@ -22,6 +24,7 @@ export class WorkerProcess {
   private constructor(
     private readonly app: INestApplicationContext,
     readonly database: Database,
+    private readonly folders: TunedFolders,
     private readonly live: LiveClient,
     readonly jobs: JobSystem<AdderJobs>,
     readonly inference: InferenceClient,
@@ -38,8 +41,10 @@ export class WorkerProcess {
     child?: InferenceOptions['child'],
   ): Promise<WorkerProcess> {
     const metrics = new JobMetrics();
+    let folders: TunedFolders | undefined;
     const inference = new InferenceClient({
       config,
+      locate: async (model) => folders?.locate(model) ?? model,
       onBatch: metrics.batched,
       onRestart: (reason) => {
         metrics.restarted();
@@ -61,6 +66,7 @@ export class WorkerProcess {
         maxUnfinished: config.limits.unfinishedJobs,
         onError,
       };
+      folders = await TunedFolders.open(new ObjectStore(database));
       live = await LiveClient.open({ database, connection: services.queue, onError });
       const parts = new WorkerParts(config, database, inference, live.ingest);
       const module = WorkerModule.forRoot(options, inference, PROCESSORS, [{ provide: WorkerParts, useValue: parts }]);
@@ -82,11 +88,12 @@ export class WorkerProcess {
         },
       });
       metrics.watch(jobs.queues, inference);
-      return new WorkerProcess(app, database, live, jobs, inference, worker, metrics, config);
+      return new WorkerProcess(app, database, folders, live, jobs, inference, worker, metrics, config);
     } catch (error) {
       await app?.close();
       await live?.close();
       await inference.close();
+      await folders?.close();
       await database?.close();
       throw error;
     }
@@ -99,6 +106,7 @@ export class WorkerProcess {
     await this.app.close();
     await this.live.close();
     await this.inference.close();
+    await this.folders.close();
     await this.database.close();
   }
 }

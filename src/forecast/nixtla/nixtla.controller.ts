@@ -7,16 +7,18 @@ import { type ApiContext, InjectApi } from '../../http/context.js';
 import { withDeadline } from '../../http/deadline.js';
 import { ModelStore, type StoredModel } from '../../store/models.js';
 import { defaultSeason } from '../time/frequency.js';
-import { detectAnomalies, detectOnline } from './anomalies.js';
-import { crossValidation, forecast, inSample } from './forecasting.js';
+import { answerRequest, type EndpointName, type Endpoints } from './endpoints.js';
+import { tuneNow, tuningOf } from './fine-tuning.js';
 import { frequencyOfAlias } from './frequency.js';
-import { noAsync, noFineTuning, resolveModel } from './models.js';
+import { resolveModel } from './models.js';
 import {
   type AnomalyInput,
   anomalyInput,
   type CrossValidationInput,
   crossValidationInput,
+  type FinetuneInput,
   type ForecastInput,
+  finetuneInput,
   forecastInput,
   type HistoricInput,
   historicInput,
@@ -45,7 +47,7 @@ export class NixtlaController {
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return this.run(reply, (signal) => forecast(this.api.forecasts, caller, input, signal));
+    return this.answer('forecast', input, caller, reply);
   }
 
   @Post('v2/cross_validation')
@@ -56,7 +58,7 @@ export class NixtlaController {
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return this.run(reply, (signal) => crossValidation(this.api.forecasts, caller, input, signal));
+    return this.answer('cross_validation', input, caller, reply);
   }
 
   @Post('v2/historic_forecast')
@@ -67,7 +69,7 @@ export class NixtlaController {
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return this.run(reply, (signal) => inSample(this.api.forecasts, caller, input, null, signal));
+    return this.answer('historic_forecast', input, caller, reply);
   }
 
   @Post('v2/anomaly_detection')
@@ -78,7 +80,7 @@ export class NixtlaController {
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return this.run(reply, (signal) => detectAnomalies(this.api.forecasts, caller, input, signal));
+    return this.answer('anomaly_detection', input, caller, reply);
   }
 
   @Post('v2/online_anomaly_detection')
@@ -89,25 +91,21 @@ export class NixtlaController {
     @From() caller: Caller,
     @Res({ passthrough: true }) reply: FastifyReply,
   ) {
-    return this.run(reply, (signal) => detectOnline(this.api.forecasts, caller, input, signal));
+    return this.answer('online_anomaly_detection', input, caller, reply);
   }
 
   @Post('v2/finetune')
-  @ApiOperation({ summary: 'Not available yet: answers 501, which clients do not retry' })
-  finetune(): never {
-    throw noFineTuning();
-  }
-
-  @Post('v2/finetune/async')
-  @ApiOperation({ summary: 'Not available yet: answers 501, which clients do not retry' })
-  finetuneLater(): never {
-    throw noFineTuning();
-  }
-
-  @Post(['v2/forecast/async', 'v2/cross_validation/async'])
-  @ApiOperation({ summary: 'Not available yet: answers 501, which clients do not retry' })
-  later(): never {
-    throw noAsync();
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Fine-tune a model on the series sent' })
+  finetune(
+    @Body({ schema: finetuneInput }) input: FinetuneInput,
+    @From() caller: Caller,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ) {
+    return this.run(reply, async (signal) => {
+      const tuning = await tuningOf(this.api, caller, input, input.output_model_id, false, signal);
+      return { finetuned_model_id: await tuneNow(this.api, caller, tuning, signal) };
+    });
   }
 
   @Get('v2/finetuned_models')
@@ -149,6 +147,17 @@ export class NixtlaController {
     const limit = caller.key?.limits.ratePerMinute ?? this.api.config.limits.ratePerMinute;
     const { minute, month } = this.api.usage.of(caller.owner);
     return { minute: { used: minute, limit, remaining: Math.max(0, limit - minute) }, month: { used: month } };
+  }
+
+  /** With `finetune_steps` a model is fine-tuned on the series first. */
+  private answer<K extends EndpointName>(endpoint: K, input: Endpoints[K], caller: Caller, reply: FastifyReply) {
+    const { api } = this;
+    return this.run(reply, async (signal) => {
+      if (!input.finetune_steps) return answerRequest(endpoint, api.forecasts, caller, input, signal);
+      const tuning = await tuningOf(api, caller, input, null, true, signal);
+      const tuned = { ...input, finetuned_model_id: await tuneNow(api, caller, tuning, signal) };
+      return answerRequest(endpoint, api.forecasts, caller, tuned, signal);
+    });
   }
 
   private run<T>(reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -99,7 +99,8 @@ export async function readSeries(
 const seasonOf = (values: Float64Array, frequency: Frequency | undefined) =>
   chooseSeason(values, frequency, undefined).season;
 
-function checkLimits({ limits }: Account, sizes: readonly number[], points: number, horizon: number): void {
+/** Throws 422 for what is more than one request may hold. */
+export function checkLimits({ limits }: Account, sizes: readonly number[], points: number, horizon: number): void {
   if (sizes.length > limits.seriesPerRequest) {
     throw invalid(
       `${sizes.length} series, at most ${limits.seriesPerRequest} fit in one request; set num_partitions`,

@@ -49,15 +49,17 @@ function checkSizes({ y, sizes }: { y: Float64Array; sizes: number[] }, context:
 const series = z.object(seriesFields).superRefine(checkSizes);
 const seriesWithFuture = z.object({ ...seriesFields, X_future: features.nullish() }).superRefine(checkSizes);
 
+const modelId = z
+  .string()
+  .regex(/^[a-zA-Z0-9\-_]{1,36}$/, { error: 'expected 1 to 36 letters, digits, - and _' })
+  .nullish();
+
 const fineTuning = {
   model: z.string().max(64).nullish(),
-  finetune_steps: z.int().min(0).max(100_000).nullish(),
+  finetune_steps: z.int().min(0).max(5000).nullish(),
   finetune_depth: z.int().min(1).max(5).nullish(),
   finetune_loss: z.enum(['default', 'mae', 'mse', 'rmse', 'mape', 'smape', 'poisson']).nullish(),
-  finetuned_model_id: z
-    .string()
-    .regex(/^[a-zA-Z0-9\-_]{1,36}$/, { error: 'expected 1 to 36 letters, digits, - and _' })
-    .nullish(),
+  finetuned_model_id: modelId,
   clean_ex_first: z.boolean().nullish(),
   multivariate: z.boolean().nullish(),
   model_parameters: z.record(z.string(), z.unknown()).nullish(),
@@ -102,8 +104,13 @@ export const crossValidationInput = z
   .meta({ id: 'NixtlaCrossValidation' });
 export type CrossValidationInput = z.output<typeof crossValidationInput>;
 
+export const finetuneInput = z
+  .object({ series, freq, output_model_id: modelId, ...fineTuning, ...jobOptions })
+  .meta({ id: 'NixtlaFinetune' });
+export type FinetuneInput = z.output<typeof finetuneInput>;
+
 export const historicInput = z
-  .object({ series, freq, level: levels, feature_contributions: z.boolean().nullish(), ...fineTuning })
+  .object({ series, freq, level: levels, feature_contributions: z.boolean().nullish(), ...fineTuning, ...jobOptions })
   .meta({ id: 'NixtlaHistoricForecast' });
 export type HistoricInput = z.output<typeof historicInput>;
 
@@ -111,7 +118,7 @@ export type HistoricInput = z.output<typeof historicInput>;
 const oneLevel = z.union([level, z.array(level).length(1)]).nullish();
 
 export const anomalyInput = z
-  .object({ series, freq, level: oneLevel, ...fineTuning })
+  .object({ series, freq, level: oneLevel, ...fineTuning, ...jobOptions })
   .meta({ id: 'NixtlaAnomalyDetection' });
 export type AnomalyInput = z.output<typeof anomalyInput>;
 
@@ -127,6 +134,7 @@ export const onlineAnomalyInput = z
     refit: z.boolean().nullish(),
     level: oneLevel,
     ...fineTuning,
+    ...jobOptions,
   })
   .meta({ id: 'NixtlaOnlineAnomalyDetection' });
 export type OnlineAnomalyInput = z.output<typeof onlineAnomalyInput>;

@@ -15,6 +15,8 @@ export interface InferenceOptions {
   onRestart?: (reason: string) => void;
   /** Lines of the process' standard error. */
   onLine?: (line: string) => void;
+  /** Where the files of a model lie that is no name of the catalogue; throws `UNKNOWN_MODEL`. */
+  locate?: (model: string) => Promise<string>;
   /** How the process is started; by default the file beside this one, as this one was started. */
   child?: { file: string; execArgv: string[] };
 }
@@ -136,6 +138,7 @@ export class InferenceClient implements ForecastEngine {
     wait: (results: Promise<Works[K]['result']>[]) => Promise<T>,
   ): Promise<T> {
     call.signal?.throwIfAborted();
+    const model = await this.locate(call.model);
     if (this.closed) throw lost('the service is stopping');
     const { queueSize } = this.options.config.inference;
     // A single call may be larger than the queue when nothing else waits.
@@ -148,7 +151,7 @@ export class InferenceClient implements ForecastEngine {
       (request) =>
         new Promise<Works[K]['result']>((resolve, reject) => {
           const item: Waiting = {
-            model: call.model ?? this.options.config.model,
+            model,
             kind,
             request,
             weight: weightOf(kind, request),
@@ -178,13 +181,18 @@ export class InferenceClient implements ForecastEngine {
   }
 
   /** What ran the last batch of a model; undefined when there was none lately. */
-  lastRun(model: string): ModelInfo | undefined {
-    return this.ran.get(model);
+  async lastRun(model: string): Promise<ModelInfo | undefined> {
+    return this.ran.get(await this.locate(model));
+  }
+
+  /** The name or folder of a model, as `locate` of the options says; the configured one when absent. */
+  async locate(model = this.options.config.model): Promise<string> {
+    return this.options.locate ? this.options.locate(model) : model;
   }
 
   /** Loads the model if need be and says what runs it. Throws `UNKNOWN_MODEL`, `INFERENCE_LOST`, the reason of `signal`. */
-  async describe(model = this.options.config.model, signal?: AbortSignal): Promise<ModelInfo> {
-    const reply = await this.question({ kind: 'describe', model }, signal);
+  async describe(model?: string, signal?: AbortSignal): Promise<ModelInfo> {
+    const reply = await this.question({ kind: 'describe', model: await this.locate(model) }, signal);
     if (reply.kind !== 'describe') throw lost('the inference process answered another question');
     return reply.info;
   }

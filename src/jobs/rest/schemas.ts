@@ -66,10 +66,29 @@ const anomaly = z.strictObject({
   }),
 });
 const backfill = z.strictObject({ kind: z.literal('backfill'), ...selection, ...when, ...backfillFields });
+const fineTune = z.strictObject({
+  kind: z.literal('fine-tune'),
+  ...selection,
+  frequency: how.frequency,
+  season: how.season,
+  ...when,
+  id: z
+    .string()
+    .regex(/^[a-zA-Z0-9_-]{1,36}$/, { error: 'expected 1 to 36 letters, digits, - and _' })
+    .optional()
+    .meta({ description: 'name of the new model; made up when absent' }),
+  base: modelField.meta({ description: 'model to begin from; the configured one when absent' }),
+  steps: z.int().min(1).max(5000).default(200).meta({ description: 'most optimiser steps' }),
+  scope: z
+    .enum(['head', 'all'])
+    .default('head')
+    .meta({ description: '`head` trains the output network, on any device; `all` every weight, on a GPU' }),
+  learningRate: z.number().gt(0).max(1).optional(),
+});
 const importing = z.strictObject({ kind: z.literal('import'), ...importFields, ...when });
 
 export const newJob = z
-  .discriminatedUnion('kind', [backtest, anomaly, backfill, importing])
+  .discriminatedUnion('kind', [backtest, anomaly, backfill, fineTune, importing])
   .superRefine((job, context) => {
     if (job.kind === 'import') return;
     if ((job.series === undefined) === (job.prefix === undefined)) {

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto';
 import type { Caller } from '../../http/auth/caller.js';
 import type { ApiContext } from '../../http/context.js';
 import { RequestError } from '../../platform/request-error.js';
+import { catalogue, isCatalogued } from '../../platform/rest/model-catalogue.js';
 import type { Queryable } from '../../store/database.js';
+import { ModelStore } from '../../store/models.js';
 import { ObjectStore } from '../../store/objects.js';
 import { unknownSeries } from '../../store/series.js';
 import type { Added } from '../client.js';
@@ -37,6 +39,26 @@ export async function startJob(api: ApiContext, caller: Caller, body: NewJobBody
       const { kind, ...data } = rest;
       return client.add(kind, async (tx) => ({ ...data, names: await keep(tx) }), options);
     }
+    case 'fine-tune': {
+      const { kind, base, id, ...data } = rest;
+      const engineBase = await api.forecasts.names.resolve(caller.owner, base);
+      const model = id ?? `ft-${options.dedupKey.slice(0, 24)}`;
+      await checkNewModel(api, caller, model, base);
+      const about = { scope: data.scope };
+      return client.add(
+        kind,
+        async (tx) => ({
+          ...data,
+          id: model,
+          names: await keep(tx),
+          request: options.dedupKey,
+          depth: 1,
+          about,
+          ...(engineBase === undefined ? {} : { base: engineBase }),
+        }),
+        options,
+      );
+    }
     case 'backfill': {
       const { kind, ...data } = rest;
       return client.add(kind, async (tx) => ({ ...data, names: await keep(tx) }), options);
@@ -64,11 +86,26 @@ export async function startFlow(api: ApiContext, caller: Caller, body: NewFlowBo
   );
 }
 
-async function check(
-  api: ApiContext,
-  { owner, limits }: Caller,
-  { model, horizon }: { model?: string | undefined; horizon?: number | undefined },
-): Promise<void> {
+/** Throws `MODEL_EXISTS` when the name is taken, and 422 for a base without weights. */
+async function checkNewModel(api: ApiContext, { owner }: Caller, id: string, base: string | undefined): Promise<void> {
+  const refuse = (status: number, code: string, message: string, field: string, fix: string) =>
+    new RequestError({ status, code, message, where: { field }, fix });
+  if (catalogue().find(({ name }) => name === base)?.kind === 'statistical') {
+    throw refuse(422, 'BAD_BASE', `${base} has no weights to be tuned`, 'base', 'name a neural model, or none');
+  }
+  if (isCatalogued(id) || (await new ModelStore(api.database).find(owner, id))) {
+    throw refuse(
+      409,
+      'MODEL_EXISTS',
+      `there is a model ${JSON.stringify(id)} already`,
+      'id',
+      'delete it, or choose another id',
+    );
+  }
+}
+
+async function check(api: ApiContext, { owner, limits }: Caller, asked: object): Promise<void> {
+  const { model, horizon } = asked as { model?: string; horizon?: number };
   await api.forecasts.names.resolve(owner, model);
   if (horizon === undefined || horizon <= limits.horizon) return;
   throw new RequestError({

@@ -1,4 +1,4 @@
-import { Controller, Get, Param } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { type Caller, From, Needs } from '../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../http/context.js';
@@ -28,6 +28,14 @@ export class ModelsController {
     const engine = await this.api.forecasts.describe(caller.owner, name);
     if (isCatalogued(name)) return { ...requireModel(name), engine };
     return { ...shown(await new ModelStore(this.api.database).get(caller.owner, name)), engine };
+  }
+
+  @Delete(':name')
+  @HttpCode(204)
+  @Needs('write')
+  @ApiOperation({ summary: 'Delete a model that the account fine-tuned, with its weights and states' })
+  async remove(@Param('name') name: string, @From() caller: Caller): Promise<void> {
+    await new ModelStore(this.api.database).remove(caller.owner, name);
   }
 }
 
