@@ -6,13 +6,14 @@
  * Evaluate the result before it is shipped: 11 bits a weight are nearly always enough, but that is for a measurement to say.
  */
 import { realpathSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readModel, writeModel } from '../model/load.js';
 
-/** Reads the model in `from` and writes it to `to` with f16 weights. */
+/** Reads the model in `from` and writes it to `to` with f16 weights, under the name of that folder. */
 export function halveWeights(from: string, to: string): void {
   const model = readModel(from);
-  writeModel(to, model, model.training, 'F16');
+  writeModel(to, { ...model, name: basename(to) }, model.training, 'F16');
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
