@@ -14,13 +14,28 @@ export class Cluster {
   readonly apis: Api[] = [];
   readonly workers: Helper[] = [];
   private readonly all: Helper[] = [];
+  /** Rejects when a process ends that nobody has killed. */
+  readonly fallen: Promise<never>;
+  private fall: (error: Error) => void = () => {};
 
   private constructor(
     private readonly dir: ReturnType<typeof scratch>,
     readonly postgres: EmbeddedServer,
     readonly redis: EmbeddedServer | undefined,
     private readonly env: Record<string, string>,
-  ) {}
+  ) {
+    this.fallen = new Promise((_, fail) => {
+      this.fall = fail;
+    });
+    this.fallen.catch(() => {});
+  }
+
+  private watch(helper: Helper, what: string): void {
+    this.all.push(helper);
+    void helper.exited.then((code) => {
+      if (!helper.child.killed) this.fall(new Error(`${what} ended by itself (${code}): ${helper.lastWords}`));
+    });
+  }
 
   /** The servers, not yet any process of Adder. */
   static async open(queue: 'redis' | 'postgres', env: Record<string, string> = {}): Promise<Cluster> {
@@ -41,7 +56,7 @@ export class Cluster {
 
   async startWorker(): Promise<Helper> {
     const worker = Helper.start('src/worker.ts', [], { env: this.env });
-    this.all.push(worker);
+    this.watch(worker, 'a worker');
     await worker.next();
     this.workers.push(worker);
     return worker;
@@ -50,7 +65,7 @@ export class Cluster {
   /** An API process that listens; on a free port, or on the one given. */
   async startApi(port = '0'): Promise<Api> {
     const process = Helper.start('test/service/cluster/api.ts', [], { env: { ...this.env, PORT: port } });
-    this.all.push(process);
+    this.watch(process, 'an API');
     const { address } = await process.next<{ address: string }>();
     const api = { address, process };
     this.apis.push(api);

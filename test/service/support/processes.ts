@@ -38,6 +38,11 @@ export class Helper {
     });
   }
 
+  /** The end of its standard error so far. */
+  get lastWords(): string {
+    return this.errors;
+  }
+
   private wake(): void {
     for (const done of this.waiting.splice(0)) done();
   }
