@@ -4,6 +4,8 @@ import { AdderError } from '../src/platform/errors.js';
 
 const SUITES: Record<string, () => Promise<{ run(options: SuiteOptions): Promise<void> }>> = {
   engine: () => import('./engine.js'),
+  service: () => import('./service/index.js'),
+  live: () => import('./live/index.js'),
   audio: () => import('./audio/index.js'),
 };
 

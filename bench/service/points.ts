@@ -1,20 +1,16 @@
 /**
- * Points per second into the embedded PostgreSQL and out of it: our binary upsert against Prisma's createMany, in alternation
- * so that both see the same machine.
- *
- *   node dist/bench/service/points.js [--out bench/results/service-points.json] [--rounds 7]
+ * Points per second into the embedded PostgreSQL (fsync on) and out of it: our binary upsert against Prisma's createMany, in
+ * alternation so that both see the same machine.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
-import { parseArgs } from 'node:util';
 import { startPostgres } from '../../src/platform/embedded/postgres.js';
 import { Database } from '../../src/store/database.js';
 import { PointReader } from '../../src/store/point-reader.js';
 import { type PointColumns, PointWriter } from '../../src/store/points.js';
 import { SeriesStore } from '../../src/store/series.js';
-import { publish, type Row, report, summarise } from '../measure.js';
+import { type Row, summarise } from '../measure.js';
 
 const OWNER = 'bench';
 const TOTAL = 100_000;
@@ -41,14 +37,13 @@ async function rate(total: number, work: () => Promise<unknown>): Promise<number
   return (total / (performance.now() - begin)) * 1000;
 }
 
-/** Measures and prints; the first round warms caches and is thrown away. */
-export async function run({ out, rounds = 7 }: { out?: string; rounds?: number } = {}): Promise<void> {
+/** Rows of a PostgreSQL of its own; the first round warms caches and is thrown away. */
+export async function pointRows({ rounds = 5 } = {}): Promise<Row[]> {
   const dir = mkdtempSync(join(tmpdir(), 'adder-bench-'));
   const server = await startPostgres(dir);
   const database = await Database.open({ url: server.url });
   try {
-    const samples = await measure(database, rounds);
-    publish(report('points', `${server.description.split(',')[0]}, fsync on`, rowsOf(samples)), out);
+    return rowsOf(await measure(database, rounds));
   } finally {
     await database.close();
     await server.stop();
@@ -123,9 +118,4 @@ function rowsOf(samples: Record<string, number[]>): Row[] {
     { name: 'insert against createMany', ...summarise(ratios), unit: '×', higher: true },
     row('read 100,000 points', 'read'),
   ];
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const { values } = parseArgs({ options: { out: { type: 'string' }, rounds: { type: 'string', default: '7' } } });
-  await run({ rounds: Number(values.rounds), ...(values.out ? { out: values.out } : {}) });
 }
