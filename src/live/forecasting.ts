@@ -4,6 +4,7 @@ import { normalQuantile } from '../forecast/quantiles.js';
 import type { LiveOutput, PointScore } from './feed.js';
 import type { LiveSeries } from './live-series.js';
 import { advanceAll } from './loader.js';
+import { asStored } from './output-codec.js';
 
 /** Scores beyond this say nothing more. */
 const MAX_SCORE = 1000;
@@ -82,6 +83,7 @@ const nearest = (levels: readonly number[], wanted: number) =>
 function outputOf(series: LiveSeries, model: string, levels: readonly number[], quantiles: Float64Array[]): LiveOutput {
   const core = series.core!;
   const { position } = core;
+  const value = series.last?.value ?? Number.NaN;
   const output = {
     owner: series.owner,
     series: series.name,
@@ -89,11 +91,12 @@ function outputOf(series: LiveSeries, model: string, levels: readonly number[], 
     sequence: (series.output?.sequence ?? 0) + 1,
     position,
     at: series.last?.at ?? core.timeOf(position - 1),
-    value: series.last?.value ?? Number.NaN,
+    value,
     frequency: core.grid.plan.frequency,
     times: Float64Array.from({ length: series.horizon }, (_, i) => core.timeOf(position + i)),
     levels,
-    quantiles,
+    // As they are stored, so that whoever takes over scores by the same numbers.
+    quantiles: quantiles.map((row) => asStored(row, value)),
     scores: series.scores,
     model,
   };

@@ -55,6 +55,8 @@ export class GroupIngest implements Ingest {
   private waiting = 0;
   private readonly waitingOf = new Map<string, number>();
   private running: Promise<void> | undefined;
+  /** The last write of each stream that is on its way to the queue. */
+  private readonly turns = new Map<string, Promise<void>>();
   /** Points a second, smoothed. */
   private rate = 20_000;
 
@@ -79,7 +81,9 @@ export class GroupIngest implements Ingest {
     this.count(owner, good.length);
     try {
       for (let attempt = 0; ; attempt++) {
-        const { points, kept } = await this.columns(writer, rows, good, options, rejected);
+        const { points, kept } = await this.inOrder(owner, place, () =>
+          this.columns(writer, rows, good, options, rejected),
+        );
         try {
           const counts =
             points.times.length === 0 && !place
@@ -121,6 +125,22 @@ export class GroupIngest implements Ingest {
   /** Waits for what was begun; writes that come later are refused by the database that is closed. */
   async close(): Promise<void> {
     while (this.running) await this.running;
+  }
+
+  /** Writes of one stream come to the queue in the order of the calls, or a later one would make an earlier one a repetition. */
+  private inOrder<T>(owner: string, place: Waiting['place'], work: () => Promise<T>): Promise<T> {
+    if (!place) return work();
+    const stream = `${owner}\n${place.stream}`;
+    const mine = (this.turns.get(stream) ?? Promise.resolve()).then(work);
+    const done = mine.then(
+      () => {},
+      () => {},
+    );
+    this.turns.set(stream, done);
+    void done.then(() => {
+      if (this.turns.get(stream) === done) this.turns.delete(stream);
+    });
+    return mine;
   }
 
   private async columns(

@@ -17,7 +17,8 @@ export interface Writer {
 export interface WriteOptions {
   /**
    * Place of the batch in a stream of batches, for doors whose clients number them: a batch at or below the committed
-   * number is acknowledged as `repeated` and changes nothing.
+   * number is acknowledged as `repeated` and changes nothing. Batches of a stream are committed in the order of the calls;
+   * one that fails must be sent again before the next one of its stream.
    */
   stream?: string;
   sequence?: bigint;

@@ -12,6 +12,15 @@ const VERSION = 1;
 const FIXED = 8 + 16;
 const SCORE = ['time', 'value', 'expected', 'low', 'high', 'score'] as const satisfies (keyof PointScore)[];
 
+const centreOf = (value: number) => (Number.isFinite(value) ? value : 0);
+
+/** Quantiles as they are after `encodeOutput` and `decodeOutput`; changes `row`. */
+export function asStored(row: Float64Array, value: number): Float64Array {
+  const centre = centreOf(value);
+  for (let i = 0; i < row.length; i++) row[i] = centre + Math.fround(row[i]! - centre);
+  return row;
+}
+
 /** Everything but owner, name, number and sequence, which are columns of the store. */
 export function encodeOutput(output: LiveOutput): Buffer {
   const { times, levels, quantiles, scores } = output;
@@ -33,7 +42,7 @@ export function encodeOutput(output: LiveOutput): Buffer {
   for (const time of times) at = out.writeDoubleLE(time, at);
   for (const level of levels) at = out.writeDoubleLE(level, at);
   for (const score of scores) for (const field of SCORE) at = out.writeDoubleLE(score[field], at);
-  const centre = Number.isFinite(output.value) ? output.value : 0;
+  const centre = centreOf(output.value);
   for (const row of quantiles) for (let i = 0; i < horizon; i++) at = out.writeFloatLE(row[i]! - centre, at);
   out.set(frequency, at);
   out.set(model, at + frequency.length);
@@ -63,7 +72,7 @@ export function decodeOutput(
     const numbers = doubles(SCORE.length);
     return Object.fromEntries(SCORE.map((field, i) => [field, numbers[i]!])) as unknown as PointScore;
   });
-  const centre = Number.isFinite(value) ? value : 0;
+  const centre = centreOf(value);
   const quantiles = levels.map(() =>
     Float64Array.from({ length: horizon }, () => {
       at += 4;

@@ -1,0 +1,123 @@
+/** Many series with one point a second each, and how long each point takes to its forecast. */
+import type { LiveOutput } from '../../src/live/feed.js';
+import { quantile, type Row } from '../measure.js';
+import { batchOf, cpuSeconds, type LiveSetup, residentBytes, sleep, startSetup, WRITER } from './setup.js';
+
+/** Batches in which the points of one second come. */
+const BATCHES = 20;
+/** Points of a series whose clock is remembered. */
+const RING = 64;
+
+interface Measured {
+  latencies: Float64Array;
+  outputs: number;
+  sent: number;
+  /** Resident memory of the live worker, one figure each two seconds. */
+  memory: number[];
+  /** Processor seconds a second of the live worker. */
+  cpu: number;
+}
+
+const sample = (series: number, second: number) =>
+  20 + 5 * Math.sin((second + series) / 9) + ((series * 7919 + second * 104_729) % 97) / 60;
+
+/** Feeds `count` series for `seconds`, after `warmUp` seconds that do not count. */
+export async function steadyLoad(
+  { client, services }: LiveSetup,
+  pid: number,
+  { count, seconds, warmUp }: { count: number; seconds: number; warmUp: number },
+): Promise<Measured> {
+  void services;
+  const names = Array.from({ length: count }, (_, i) => `steady/${i}`);
+  const index = new Map(names.map((name, i) => [name, i]));
+  const clocks = new Float64Array(count * RING).fill(Number.NaN);
+  const start = Math.floor(Date.now() / 1000) * 1000 - 600_000;
+  const latencies: number[] = [];
+  let counting = false;
+  let outputs = 0;
+  const listen = ({ series, at }: LiveOutput) => {
+    const s = index.get(series)!;
+    const second = Math.floor((at - start) / 1000);
+    const slot = s * RING + (second % RING);
+    const since = clocks[slot]!;
+    if (Number.isNaN(since)) return;
+    clocks[slot] = Number.NaN;
+    if (!counting) return;
+    outputs++;
+    latencies.push(performance.now() - since);
+  };
+  const describe = () => ({ freq: '1s', season: 60 });
+  const subscription = await client.feed.subscribe(WRITER.owner, { prefix: 'steady/' }, {}, listen);
+  const memory: number[] = [];
+  let sent = 0;
+  const waiting = new Set<Promise<unknown>>();
+  const size = Math.ceil(count / BATCHES);
+  const begin = performance.now();
+  let cpu = 0;
+  for (let second = 0; second < warmUp + seconds; second++) {
+    if (second === warmUp) {
+      counting = true;
+      cpu = cpuSeconds(pid);
+    }
+    if (counting && second % 2 === 0) memory.push(residentBytes(pid));
+    for (let b = 0; b < BATCHES; b++) {
+      const due = begin + second * 1000 + b * (1000 / BATCHES);
+      const wait = due - performance.now();
+      if (wait > 0) await sleep(wait);
+      const from = b * size;
+      const to = Math.min(count, from + size);
+      const time = start + second * 1000 + b;
+      const now = performance.now();
+      for (let s = from; s < to; s++) clocks[s * RING + (second % RING)] = now;
+      const rows = batchOf(
+        (function* () {
+          for (let s = from; s < to; s++) yield [names[s]!, time, sample(s, second)] as const;
+        })(),
+      );
+      if (counting) sent += to - from;
+      const writing = client.ingest.write(WRITER, rows, { describe }).finally(() => waiting.delete(writing));
+      waiting.add(writing);
+    }
+  }
+  await Promise.all(waiting);
+  cpu = (cpuSeconds(pid) - cpu) / seconds;
+  await sleep(3000);
+  await subscription.close();
+  return { latencies: Float64Array.from(latencies).sort(), outputs, sent, memory, cpu };
+}
+
+/** 10,000 series at one point a second. */
+export async function steadyRows(seconds: number): Promise<Row[]> {
+  const setup = await startSetup('redis');
+  try {
+    const live = await setup.startLive();
+    const before = residentBytes(live.pid!);
+    const count = 10_000;
+    const { latencies, outputs, sent, memory, cpu } = await steadyLoad(setup, live.pid!, {
+      count,
+      seconds,
+      warmUp: 20,
+    });
+    const sorted = [...latencies];
+    const third = Math.max(1, Math.floor(memory.length / 3));
+    const mean = (part: number[]) => part.reduce((sum, v) => sum + v, 0) / part.length;
+    const growth = (mean(memory.slice(-third)) - mean(memory.slice(0, third))) / 2 ** 20;
+    const what = `${count} series at 1 point/s for ${seconds} s`;
+    return [
+      { name: `${what}: points with a forecast of their own`, value: (100 * outputs) / sent, unit: '%', higher: true },
+      { name: `${what}: point → forecast, median`, value: quantile(sorted, 0.5), unit: 'ms' },
+      { name: `${what}: point → forecast, 99th percentile`, value: quantile(sorted, 0.99), unit: 'ms', least: 500 },
+      { name: `${what}: processors used by the live worker`, value: cpu, unit: 'cores' },
+      { name: `${what}: growth of its memory from the first to the last third`, value: growth, unit: 'MiB' },
+      {
+        name: 'memory a live series, state included',
+        value: (Math.max(...memory) - before) / count / 1024,
+        unit: 'KiB',
+        least: 64,
+        note: 'resident memory beyond that of an idle worker',
+      },
+    ];
+  } finally {
+    await setup.stop();
+  }
+}
