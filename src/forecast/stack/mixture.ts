@@ -37,7 +37,7 @@ const EPSILON = 0.7;
 const VIEWS: Candidate[] = [
   { name: 'weekly season', prior: 1, view: weekly },
   { name: 'phases', prior: 2, view: phases },
-  { name: 'thinned', prior: 0.3, view: thinned },
+  { name: 'thinned', prior: 1, view: thinned },
   { name: 'averaged', prior: 0.2, view: averaged },
   { name: 'adjusted', prior: 0.5, view: adjusted },
 ];
@@ -56,8 +56,8 @@ const recent =
   };
 
 const BASELINES: Candidate[] = [
-  { name: 'theta', prior: 0.1, method: recent(theta) },
-  { name: 'ets', prior: 0.1, method: (request) => (request.season <= 60 ? recent(ets)(request) : undefined) },
+  { name: 'theta', prior: 0.05, method: recent(theta) },
+  { name: 'ets', prior: 0.05, method: (request) => (request.season <= 60 ? recent(ets)(request) : undefined) },
   { name: 'seasonal naive', prior: 0.05, method: recent(seasonalNaive, 2000) },
   { name: 'croston', prior: 0.5, method: (request) => (isIntermittent(request.history) ? sba(request) : undefined) },
 ];

@@ -98,19 +98,24 @@ describe('views', () => {
   });
 
   it('thinned and averaged bring long seasons to 24 steps', async () => {
-    const minutes = (t: number) => 50 + 20 * Math.sin((2 * Math.PI * t) / 288);
-    const day = request(
-      Float64Array.from({ length: 1440 }, (_, t) => minutes(t)),
-      { season: 288, horizon: 100 },
+    const wave = (season: number) => (t: number) => 50 + 20 * Math.sin((2 * Math.PI * t) / season);
+    const day = (season: number, horizon: number) =>
+      request(
+        Float64Array.from({ length: 5 * season }, (_, t) => wave(season)(t)),
+        { season, horizon },
+      );
+    const long = day(1440, 100);
+    expect(thinned(long)!.requests.map(({ season, horizon }) => [season, horizon])).toEqual(
+      Array.from({ length: 60 }, (_, p) => [24, p < 40 ? 2 : 1]),
     );
-    expect(thinned(day)!.requests.map(({ season, horizon }) => [season, horizon])).toEqual(
-      Array.from({ length: 12 }, (_, p) => [24, p < 4 ? 9 : 8]),
-    );
-    const exact = (await answer(thinned, day))[4]!;
-    for (const [t, v] of exact.entries()) expect(v).toBeCloseTo(minutes(1440 + t), 6);
-    expect(averaged(day)!.requests[0]).toMatchObject({ season: 24, horizon: 9 });
-    const smooth = (await answer(averaged, day))[4]!;
-    for (const [t, v] of smooth.slice(0, 96).entries()) expect(Math.abs(v - minutes(1440 + t))).toBeLessThan(1);
+    const exact = (await answer(thinned, long))[4]!;
+    for (const [t, v] of exact.entries()) expect(v).toBeCloseTo(wave(1440)(5 * 1440 + t), 6);
+    const short = day(288, 100);
+    // The network sees two seasons of 288 by itself.
+    expect(thinned(short)).toBeUndefined();
+    expect(averaged(short)!.requests[0]).toMatchObject({ season: 24, horizon: 9 });
+    const smooth = (await answer(averaged, short))[4]!;
+    for (const [t, v] of smooth.slice(0, 96).entries()) expect(Math.abs(v - wave(288)(5 * 288 + t))).toBeLessThan(1);
     expect([24, 48, 60, 96, 100, 144, 288, 1440].map(strideOf)).toEqual([1, 2, 5, 4, 1, 6, 12, 60]);
   });
 

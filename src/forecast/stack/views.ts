@@ -41,14 +41,17 @@ export const phases: View = (request) => {
   const { season, horizon, history } = request;
   if (season < SHORTEST_DAY || season > MOST_PHASES || horizon < season || history.length < DAYS * season)
     return undefined;
-  return interleaved(request, season, 7, 128);
+  return interleaved(request, season, 7, 64);
 };
 
-/** Long seasons thinned to about 24 steps: each of the thinned series is forecast, then they are put together again. */
+/**
+ * Seasons too long for the network to see two of them, thinned to about 24 steps: each of the thinned series is forecast,
+ * then they are put together again.
+ */
 export const thinned: View = (request) => {
   const stride = strideOf(request.season);
   const { season, horizon, history } = request;
-  if (stride < 2 || horizon < 24 || history.length < Math.max(400, 2 * season)) return undefined;
+  if (stride < 2 || 2 * season <= CONTEXT || horizon < 24 || history.length < 2 * season) return undefined;
   return interleaved(request, stride, season / stride, Math.max(384, 4 * Math.ceil(season / stride)));
 };
 
