@@ -20,7 +20,7 @@ export interface RoomResponse {
  * @param tailLevel energy of the tail relative to the direct path, in dB
  */
 export function roomResponse(decay: number, tailLevel: number, random: Random): RoomResponse {
-  const spacing = 16;
+  const spacing = 32;
   const count = Math.max(1, Math.floor((decay * RATE) / spacing));
   const delays = new Int32Array(count + 1);
   const gains = new Float32Array(count + 1);

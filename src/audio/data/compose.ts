@@ -15,7 +15,7 @@ import type { TurnStatistics } from './turns.js';
 /** Root mean square of active speech before the final gain: −26 dBFS, the usual level of clean speech. */
 const SPEECH_LEVEL = 10 ** (-26 / 20);
 /** Range of playing speeds. */
-const SPEEDS = [0.85, 1.2] as const;
+const SPEEDS = [0.8, 1.25] as const;
 
 export interface ComposeOptions {
   seed: number;
@@ -118,8 +118,8 @@ export class Composer {
     const { pauses, gaps, backchannelAfter } = this.turns;
     const voice = () => {
       const index = this.drawVoice(random);
-      // Few people made the recordings: every other voice speaks faster and higher, or slower and lower.
-      const speed = random.uniform() < 0.5 ? random.uniform(...SPEEDS) : 1;
+      // Few people made the recordings: most voices speak faster and higher, or slower and lower.
+      const speed = random.uniform() < 0.8 ? random.uniform(...SPEEDS) : 1;
       return { index, speed, gain: 10 ** (random.uniform(-9, 5) / 20) };
     };
     const pair = [voice(), voice()];
@@ -140,7 +140,7 @@ export class Composer {
     while (now < endMs) {
       const { clips } = this.voices[pair[side].index];
       const start = now;
-      now = put(side, clips[random.integer(clips.length)], start, 1);
+      now = put(side, partOf(clips[random.integer(clips.length)], random), start, 1);
       if (changes > 0 && now - start > 1500 && random.uniform() < 0.2) {
         const other = this.voices[pair[1 - side].index].clips;
         const short = other[random.integer(other.length)];
@@ -221,6 +221,40 @@ export class Composer {
 function packShare({ name, clips }: Pack): number {
   const seconds = clips.reduce((sum, clip) => sum + clip.length, 0) / 16_000;
   return Math.sqrt(seconds) * (SPEECH_PACKS.find((p) => p.name === name)?.sentences ? 2 : 1);
+}
+
+/** Half a pause around a part of a clip, at most, in milliseconds. */
+const MARGIN = 60;
+
+/**
+ * A part of a clip between two of its pauses, or, for every fourth clip, wherever a word may be: what is said in a clip must
+ * not tell when it ends.
+ */
+export function partOf(clip: Clip, random: Random): Clip {
+  const { segments, offset, length } = clip;
+  const cutting = random.uniform();
+  if (cutting < 0.4) return clip;
+  const first = random.integer(segments.length);
+  const last = first + random.integer(segments.length - first);
+  let from =
+    first === 0 ? 0 : Math.max(0, segments[first][0] - MARGIN, (segments[first][0] + segments[first - 1][1]) / 2);
+  let to = length / 16;
+  if (last + 1 < segments.length)
+    to = Math.min(segments[last][1] + MARGIN, (segments[last][1] + segments[last + 1][0]) / 2);
+  if (cutting > 0.75) {
+    const spoken = segments[last][1] - segments[first][0];
+    if (spoken > 600) {
+      if (random.uniform() < 0.5) from = segments[first][0] + random.uniform(0, 0.5 * spoken);
+      if (random.uniform() < 0.7) to = segments[last][1] - random.uniform(0, 0.4 * spoken);
+    }
+  }
+  const inside = segments
+    .map(([a, b]) => [Math.max(a, from) - from, Math.min(b, to) - from] as const)
+    .filter(([a, b]) => b > a);
+  const start = Math.round(from * 16);
+  const end = Math.min(length, Math.round(to * 16));
+  if (inside.length === 0 || end - start < 1600) return clip;
+  return { ...clip, offset: offset + start, length: end - start, segments: inside };
 }
 
 /** Played `speed` times as fast, pitch and all: cubic interpolation (Catmull & Rom 1974). */

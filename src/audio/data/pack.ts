@@ -1,8 +1,10 @@
 import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { AdderError, toAdderError } from '../../platform/errors.js';
 import { decodeStream } from '../decode/index.js';
 import { NOISE_PACKS, SPEECH_PACKS } from './catalogue.js';
+import type { PackJob, PackReply } from './pack-worker.js';
 
 /** One clip of a pack; positions in samples at 16 kHz of the decoded pack. */
 export interface Clip {
@@ -97,11 +99,27 @@ export interface LibraryOptions {
   permissiveOnly?: boolean;
   /** Restrict to these names. */
   packs?: readonly string[];
+  /** Decode every pack in a thread of its own. Default false. */
+  threads?: boolean;
+}
+
+/** `loadPack` in a thread of its own. */
+function loadPackAside(folder: string, name: string): Promise<Pack> {
+  return new Promise((resolve, reject) => {
+    const workerData: PackJob = { folder, name };
+    const worker = new Worker(new URL('./pack-worker.js', import.meta.url), { workerData });
+    worker.once('message', (reply: PackReply) => {
+      if ('pack' in reply) resolve(reply.pack);
+      else reject(new AdderError(reply.error));
+    });
+    worker.once('error', reject);
+  });
 }
 
 /** All packs of a split that are there, with the noise packs. Throws NO_DATA when there is none. */
 export async function loadLibrary(options: LibraryOptions): Promise<Library> {
-  const { root, split, permissiveOnly = true, packs } = options;
+  const { root, split, permissiveOnly = true, packs, threads = false } = options;
+  const load = threads ? loadPackAside : loadPack;
   const wanted = <T extends { name: string; permissive: boolean }>(all: readonly T[], folder: string) =>
     all.filter(
       (p) =>
@@ -111,10 +129,14 @@ export async function loadLibrary(options: LibraryOptions): Promise<Library> {
     );
   const folder = join(root, split);
   const noiseFolder = join(root, 'noise');
-  const speech: Pack[] = [];
-  const noise: Pack[] = [];
-  for (const { name } of wanted(SPEECH_PACKS, folder)) speech.push(await loadPack(folder, name));
-  for (const { name } of wanted(NOISE_PACKS, noiseFolder)) noise.push(await loadPack(noiseFolder, name));
+  const all = async (infos: readonly { name: string }[], from: string): Promise<Pack[]> => {
+    if (threads) return Promise.all(infos.map(({ name }) => load(from, name)));
+    const out: Pack[] = [];
+    for (const { name } of infos) out.push(await load(from, name));
+    return out;
+  };
+  const speech = await all(wanted(SPEECH_PACKS, folder), folder);
+  const noise = await all(wanted(NOISE_PACKS, noiseFolder), noiseFolder);
   if (speech.length === 0) {
     throw new AdderError({ code: 'NO_DATA', message: 'no speech pack in this folder', where: { file: folder } });
   }

@@ -65,8 +65,10 @@ export const speechTrainingSchema = z.strictObject({
     perStep: z.number().min(0),
     keep: count,
     /** Largest random equaliser, dB a band, smooth over bands; and gain, dB. */
-    equaliser: z.number().min(0).default(8),
+    equaliser: z.number().min(0).default(10),
     gain: z.number().min(0).default(6),
+    /** Widest run of mel bands that a sequence is not told, two runs a sequence. */
+    masked: z.int().min(0).max(40).default(10),
   }),
   /** Also train on packs whose licence keeps weights from being shipped. */
   unrestricted: z.boolean().default(false),

@@ -19,6 +19,8 @@ export class OutlookBatch {
   readonly codes: Tensor;
   /** [sequences, 83] added to every row of a sequence: equaliser and gain. */
   readonly colour: Tensor;
+  /** [sequences, 83] 0 for columns that a sequence is not told, else 1. */
+  readonly kept: Tensor;
   private readonly which: Tensor;
   private readonly weights: Tensor;
   private readonly shifted: Tensor;
@@ -37,6 +39,8 @@ export class OutlookBatch {
     this.codes = backend.alloc([sequences, frames], 'i32');
     this.colour = backend.alloc([sequences, FEATURES]);
     backend.write(this.colour, new Float32Array(sequences * FEATURES));
+    this.kept = backend.alloc([sequences, FEATURES]);
+    backend.write(this.kept, new Float32Array(sequences * FEATURES).fill(1));
     this.which = backend.alloc([sequences, frames], 'i32');
     backend.write(
       this.which,
@@ -71,9 +75,12 @@ export class OutlookBatch {
   record(g: Graph, network: SpeechNetwork, figures: Tensor, train: boolean, persistence?: Tensor): Tensor {
     return g.scope(() => {
       const { kernels } = this.backend;
-      const x = g.alloc(this.features.shape);
+      const [x, kept] = [g.alloc(this.features.shape), g.alloc(this.features.shape)];
       kernels.embedding({ out: x, ids: this.which, table: this.colour });
       kernels.binary({ out: x, a: x, b: this.features, fn: 'add' });
+      kernels.embedding({ out: kept, ids: this.which, table: this.kept });
+      kernels.binary({ out: x, a: x, b: kept, fn: 'mul' });
+      g.release(kept);
       const hidden = network.encode(g, x);
       const logits = network.events(g, hidden);
       const [weights, shifted] = [this.weights, this.shifted].map((table) => {

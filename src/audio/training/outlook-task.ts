@@ -19,6 +19,7 @@ export class OutlookTask implements Task {
   private readonly features: Float32Array;
   private readonly codes: Int32Array;
   private readonly colour: Float32Array;
+  private readonly kept: Float32Array;
 
   /** @param streamsPerSecond that composing was measured to give, for `fit` */
   constructor(
@@ -34,6 +35,7 @@ export class OutlookTask implements Task {
     this.features = new Float32Array(this.frames * FEATURES);
     this.codes = new Int32Array(this.frames);
     this.colour = new Float32Array(sequences * FEATURES);
+    this.kept = new Float32Array(sequences * FEATURES);
   }
 
   record(g: Graph, weights: Weights, figures: Tensor): void {
@@ -49,10 +51,12 @@ export class OutlookTask implements Task {
       this.features.set(crop.features, s * frames * FEATURES);
       this.codes.set(crop.codes, s * frames);
       colourOf(random, this.config.streams, this.colour.subarray(s * FEATURES, (s + 1) * FEATURES));
+      maskOf(random, this.config.streams.masked, this.kept.subarray(s * FEATURES, (s + 1) * FEATURES));
     }
     this.backend.write(this.batch.features, this.features);
     this.backend.write(this.batch.codes, this.codes);
     this.backend.write(this.batch.colour, this.colour);
+    this.backend.write(this.batch.kept, this.kept);
   }
 
   summary(figures: ArrayLike<number>): Record<string, number> {
@@ -96,4 +100,14 @@ export function colourOf(
   out.fill(0);
   for (let b = 0; b < MEL_BANDS; b++) out[b] = (curve[b] - mean) / 4;
   out[FEATURES - 1] = (mean + random.uniform(-gain, gain) * nepers) / 4;
+}
+
+/** Two runs of bands that are not told, each of up to `widest` bands (Park et al. 2019, along frequency): 0 there, else 1. */
+export function maskOf(random: Random, widest: number, out: Float32Array): void {
+  out.fill(1);
+  for (let run = 0; run < 2; run++) {
+    const width = random.integer(widest + 1);
+    const from = random.integer(MEL_BANDS - width + 1);
+    out.fill(0, from, from + width);
+  }
 }

@@ -40,7 +40,7 @@ export async function openOutlookRun(
 ): Promise<OpenRun> {
   const { batch, streams, seed, unrestricted } = config;
   const seconds: [number, number] = [Math.max(20, batch.frames / 100), Math.max(30, batch.frames / 100)];
-  const libraries = await loadLibraries(root, !unrestricted);
+  const libraries = await loadLibraries(root, !unrestricted, threads > 1);
   const { library } = libraries;
   const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
   say(`${clips(library)} clips for training, ${clips(libraries.heldOut)} of other speakers held out`);
@@ -87,9 +87,15 @@ export async function openOutlookRun(
   }
 }
 
-async function loadLibraries(root: string, permissiveOnly: boolean): Promise<{ library: Library; heldOut: Library }> {
-  const library = await loadLibrary({ root, split: 'train', permissiveOnly });
-  const heldOut = await loadLibrary({ root, split: 'dev', permissiveOnly });
+async function loadLibraries(
+  root: string,
+  permissiveOnly: boolean,
+  threads: boolean,
+): Promise<{ library: Library; heldOut: Library }> {
+  const [library, heldOut] = await Promise.all([
+    loadLibrary({ root, split: 'train', permissiveOnly, threads }),
+    loadLibrary({ root, split: 'dev', permissiveOnly, threads }),
+  ]);
   if (library.noise.length === 0) {
     throw new AdderError({
       code: 'NO_DATA',
