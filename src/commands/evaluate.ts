@@ -175,7 +175,12 @@ async function fitStack(forecaster: Forecaster, model: string | undefined, dataD
   const factors = await fitCalibration(new StackedForecaster(bare, others), tasks);
   const windows = tasks.reduce((sum, task) => sum + task.windows.length, 0);
   const date = new Date().toISOString().slice(0, 10);
-  writeStackSettings(folder, { version: 1, parts: [...parts], fitted: { date, model: bare.id, windows }, factors });
+  writeStackSettings(folder, {
+    version: 1,
+    parts: [...others, 'calibration'],
+    fitted: { date, model: bare.id, windows },
+    factors,
+  });
   process.stdout.write(`fitted on ${windows} windows; wrote stack.json to ${folder}\n`);
   return 0;
 }
