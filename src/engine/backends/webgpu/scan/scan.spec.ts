@@ -102,6 +102,12 @@ suite('scans on WebGPU', () => {
     for (const name in found) expect([name, found[name] < 3e-6]).toEqual([name, true]);
   });
 
+  test('SSD in tiles of 48, as a sequence of 75 tokens is cut on a GPU', async () => {
+    tuning.ssd.software = { ...defaults.ssd.software, tile: 48, chunk: 96 };
+    const found = await ssdErrors('f32');
+    for (const name in found) expect([name, found[name] < 3e-6]).toEqual([name, true]);
+  });
+
   test('SSD with f16 operands is within their rounding', async () => {
     tuning.ssd.emulateMatrix = true;
     // Tiles of two strips, as on a GPU.

@@ -131,8 +131,9 @@ export function tileConstants(recorder: Recorder, shape: SsdShape, m: number, n:
     QUADS: Math.ceil((m * n) / 4 / strips / threads),
   });
   if (!matrix) {
-    const MV = m >= 48 ? 2 : 1;
-    const NV = n >= 48 ? 2 : 1;
+    // ssd-dscores wants an invocation for each column of its square tiles.
+    const MV = m > 48 ? 2 : 1;
+    const NV = n > 48 ? 2 : 1;
     const [TY, TX] = [m / (4 * MV), n / (4 * NV)];
     return {
       ...{ TM: m, TN: n, TK: shape.slab, MV, NV, TY, TX },
