@@ -19,9 +19,9 @@ try {
     await services.close();
     throw error;
   }
-  log.info('taking jobs');
+  log.info(worker.metricsAddress ? { metrics: worker.metricsAddress } : {}, 'taking jobs');
   // For whoever started us and waits for it.
-  process.stdout.write(`${JSON.stringify({ working: true, pid: process.pid })}\n`);
+  process.stdout.write(`${JSON.stringify({ working: true, pid: process.pid, metrics: worker.metricsAddress })}\n`);
   const stop = async () => {
     await worker.stop();
     await services.close();

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { InferenceClient } from './inference/client.js';
 import type { Queues } from './queues.js';
 import type { RunOutcome } from './run.js';
@@ -8,6 +8,11 @@ const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** What a worker process counts, for Prometheus. */
 export class JobMetrics {
   readonly registry = new Registry();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.registry, prefix: 'adder_' });
+  }
+
   private readonly runs = new Counter({
     name: 'adder_job_runs_total',
     help: 'Runs of jobs that ended, by how',

@@ -12,6 +12,7 @@ import { InferenceClient, type InferenceOptions } from './inference/client.js';
 import { TunedFolders } from './inference/tuned-folders.js';
 import { WorkerParts } from './kinds/worker-parts.js';
 import { JobMetrics } from './metrics.js';
+import { MetricsServer } from './metrics-server.js';
 import { PROCESSORS } from './processors.js';
 import type { RunOutcome } from './run.js';
 import { JobSystem } from './system.js';
@@ -22,6 +23,7 @@ import { ProcessorExplorer, WorkerModule } from './worker.module.js';
 /** The worker of one process: takes jobs when `start` returns, and has given back or finished all of them when `stop` does. */
 export class WorkerProcess {
   private constructor(
+    private readonly metricsServer: MetricsServer | undefined,
     private readonly app: INestApplicationContext,
     readonly database: Database,
     private readonly folders: TunedFolders,
@@ -53,11 +55,14 @@ export class WorkerProcess {
       onLine: (line) => log.debug({ line }, 'the inference process says'),
       ...(child ? { child } : {}),
     });
+    let server: MetricsServer | undefined;
     let database: Database | undefined;
     let app: INestApplicationContext | undefined;
     let live: LiveClient | undefined;
     const onError = (error: Error) => log.warn({ err: error }, 'the queue or the database has trouble');
     try {
+      const { host, workerMetricsPort: port } = config.server;
+      server = port === undefined ? undefined : await MetricsServer.open(metrics.registry, host, port);
       database = await Database.open({ url: services.databaseUrl, poolSize: config.databasePool, onError });
       const options = {
         table: jobTable,
@@ -88,8 +93,9 @@ export class WorkerProcess {
         },
       });
       metrics.watch(jobs.queues, inference);
-      return new WorkerProcess(app, database, folders, live, jobs, inference, worker, metrics, config);
+      return new WorkerProcess(server, app, database, folders, live, jobs, inference, worker, metrics, config);
     } catch (error) {
+      await server?.close();
       await app?.close();
       await live?.close();
       await inference.close();
@@ -99,8 +105,14 @@ export class WorkerProcess {
     }
   }
 
+  /** Where Prometheus finds the metrics of this worker; undefined where it is not configured. */
+  get metricsAddress(): string | undefined {
+    return this.metricsServer?.address;
+  }
+
   /** Takes no more jobs, lets running ones finish for as long as is configured, then closes everything. */
   async stop(): Promise<void> {
+    await this.metricsServer?.close();
     // Workers before queues, queues before what jobs work with.
     await this.jobs.close(this.config.server.shutdownMs);
     await this.app.close();

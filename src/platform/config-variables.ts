@@ -57,6 +57,11 @@ export const VARIABLES = {
     '127.0.0.1',
     'address to listen on; anything but a loopback address needs at least one API key in the store',
   ),
+  ADDER_WORKER_METRICS_PORT: v(
+    integer(0, 65_535).optional(),
+    undefined,
+    'TCP port on which a worker answers `GET /metrics` for Prometheus, on the address of HOST; 0 takes a free one, unset: none',
+  ),
   ADDER_DATA_DIR: v(
     text(4096),
     '.data',

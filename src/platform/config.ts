@@ -48,7 +48,14 @@ export type QueueChoice = 'auto' | 'redis' | 'postgres';
 
 /** The configuration of one process, grouped by who reads it. Durations in milliseconds, sizes in bytes. */
 export interface Config {
-  server: { port: number; host: string; syncTimeoutMs: number; shutdownMs: number };
+  server: {
+    port: number;
+    host: string;
+    /** Of a worker's metrics; none where undefined. */
+    workerMetricsPort: number | undefined;
+    syncTimeoutMs: number;
+    shutdownMs: number;
+  };
   /** Absolute path. */
   dataDir: string;
   databaseUrl: string | undefined;
@@ -88,6 +95,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     server: {
       port: e.PORT,
       host: e.HOST,
+      workerMetricsPort: e.ADDER_WORKER_METRICS_PORT,
       syncTimeoutMs: e.ADDER_SYNC_TIMEOUT_MS,
       shutdownMs: e.ADDER_SHUTDOWN_MS,
     },

@@ -23,10 +23,7 @@ export interface StoredState {
 }
 
 /** What a backfill has worked out and a live stream may continue from: the state after the whole stored history of a series. */
-export type HandedState = Pick<
-  StoredState,
-  'seriesId' | 'modelId' | 'weightsDigest' | 'position' | 'lastAt' | 'bytes'
->;
+export type HandedState = Pick<StoredState, 'seriesId' | 'modelId' | 'weightsDigest' | 'position' | 'lastAt' | 'bytes'>;
 
 /** Layout of handed states: what `stateToBytes` of forecast/model/series-state.ts writes, under the plain id of the model. */
 export const HANDED_VERSION = 1;
@@ -100,8 +97,8 @@ export class StateStore {
   }
 
   /**
-   * Hands states over, except where one of the same weights is there that has seen as much and is still valid: a stream went
-   * on meanwhile. Returns the series whose state was taken.
+   * Hands states over, except where one of the same weights is there that has seen more and is still valid: a stream went on
+   * meanwhile. Returns the series whose state is now the one given; handing over again changes nothing.
    */
   async leave(owner: string, states: readonly HandedState[]): Promise<Set<bigint>> {
     const kept = new Set<bigint>();
@@ -114,7 +111,9 @@ export class StateStore {
       );
       const newer = own.filter(({ seriesId, weightsDigest, position }) => {
         const old = known.get(seriesId);
-        return !old || old.dirty || old.weightsDigest !== weightsDigest || old.position < position;
+        const valid = old && !old.dirty && old.weightsDigest === weightsDigest;
+        if (valid && old.position === position) kept.add(seriesId);
+        return !valid || old.position < position;
       });
       const written = newer.map((state) => ({
         ...state,

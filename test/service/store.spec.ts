@@ -207,7 +207,46 @@ describe('states', () => {
   });
 });
 
+describe('states handed over', () => {
+  it('replace older ones, those of other weights and those that are not valid, and never newer ones', async () => {
+    const series = new SeriesStore(test.database);
+    const store = new StateStore(test.database);
+    const { id } = (await series.ensure('ann', [{ uniqueId: 'handed' }], 100)).get('handed')!;
+    const state = {
+      seriesId: id,
+      modelId: 'adder',
+      weightsDigest: 'abc',
+      position: 100n,
+      lastAt: 1_700_000_000_000,
+      bytes: randomBytes(50),
+    };
+    const position = async () => (await store.get('ann', id, 'adder'))?.position;
+    expect(await store.leave('ann', [state])).toEqual(new Set([id]));
+    expect(await store.leave('ann', [state])).toEqual(new Set([id]));
+    expect((await store.get('ann', id, 'adder'))!.revision).toBe(1);
+    expect(await store.leave('ann', [{ ...state, position: 90n }])).toEqual(new Set());
+    expect(await store.leave('ann', [{ ...state, position: 110n }])).toEqual(new Set([id]));
+    expect(await position()).toBe(110n);
+    await store.markDirty('ann', id);
+    expect(await store.leave('ann', [{ ...state, position: 50n }])).toEqual(new Set([id]));
+    expect(await store.leave('ann', [{ ...state, position: 40n, weightsDigest: 'def' }])).toEqual(new Set([id]));
+    expect(await position()).toBe(40n);
+    expect(await store.leave('eve', [state])).toEqual(new Set());
+  });
+});
+
 describe('models', () => {
+  it('that were made in passing are not listed, and go after a while', async () => {
+    const store = new ModelStore(test.database);
+    const card = { automatic: 'true' };
+    await store.put('ann', { id: 'auto-1', base: 'adder', digest: 'd1', card }, randomBytes(10));
+    expect(await store.list('ann')).toEqual([]);
+    expect(await store.sweep(60_000)).toBe(0);
+    expect((await store.find('ann', 'auto-1'))?.digest).toBe('d1');
+    expect(await store.sweep(0)).toBe(1);
+    expect(await store.find('ann', 'auto-1')).toBeUndefined();
+  });
+
   it('are kept once, with their weights, and leave nothing', async () => {
     const store = new ModelStore(test.database);
     const model = { id: 'tuned-1', base: 'adder', digest: 'd1', card: { steps: 10 } };

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tunedParts } from '../../forecast/model-names.js';
+import { isAlive } from '../../platform/embedded/guardian.js';
 import { AdderError } from '../../platform/errors.js';
 import { decodeColumns, encodeColumns } from '../../store/columns.js';
 import type { ObjectStore } from '../../store/objects.js';
@@ -27,7 +28,14 @@ export class TunedFolders {
   }
 
   static async open(objects: ObjectStore): Promise<TunedFolders> {
-    return new TunedFolders(objects, await mkdtemp(join(tmpdir(), 'adder-models-')));
+    // What a killed worker left behind.
+    for (const name of await readdir(tmpdir())) {
+      const pid = /^adder-(?:models|tuning)-(\d+)-/.exec(name)?.[1];
+      if (pid !== undefined && !isAlive(Number(pid))) {
+        await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {});
+      }
+    }
+    return new TunedFolders(objects, await mkdtemp(join(tmpdir(), `adder-models-${process.pid}-`)));
   }
 
   /** The folder of a fine-tuned model; other names stay as they are. Throws `UNKNOWN_MODEL` when it was deleted. */

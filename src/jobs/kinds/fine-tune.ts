@@ -3,6 +3,7 @@ import { deserialize } from 'node:v8';
 import { Injectable } from '@nestjs/common';
 import { prepareSeries } from '../../forecast/rest/prepare.js';
 import type { FineTuneSeries } from '../../forecast/training/fine-tune.js';
+import { AdderError } from '../../platform/errors.js';
 import { unknownSeries } from '../../store/series.js';
 import { filesIn, fineTuneApart } from '../fine-tuning/fine-tune-process.js';
 import { packModel } from '../inference/tuned-folders.js';
@@ -73,6 +74,7 @@ export class FineTuneJob implements JobHandler<AdderJobs, 'fine-tune'> {
     const { series, reader } = this.parts;
     const names = await selectedNames(this.parts, context);
     const out: FineTuneSeries[] = [];
+    let total = 0;
     for (const name of names) {
       signal.throwIfAborted();
       const row = (await series.find(owner, [name])).get(name);
@@ -82,6 +84,14 @@ export class FineTuneJob implements JobHandler<AdderJobs, 'fine-tune'> {
       const frequency = data.frequency ?? row.freq ?? undefined;
       const season = data.season ?? row.season ?? undefined;
       const prepared = prepareSeries({ values, times, frequency, season }, name, { horizon: 0 });
+      total += prepared.values.length;
+      if (total > this.parts.limits.pointsPerRequest) {
+        throw new AdderError({
+          code: 'TOO_MUCH',
+          message: `these series have more than ${this.parts.limits.pointsPerRequest} values`,
+          fix: 'name fewer series',
+        });
+      }
       out.push({ values: prepared.values, season: prepared.season, frequency: prepared.frequency });
     }
     return out;

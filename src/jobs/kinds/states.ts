@@ -8,7 +8,7 @@ const PIECE = 8192;
 
 /**
  * Leaves the state after all values of each unit in the store, for a stream to continue from; says of each whether it was
- * kept, was there already (a stream was at least as far), or cannot be (the model has none).
+ * kept, is older than that of a stream, or cannot be (the model has none).
  */
 export async function leaveStates(
   { states }: WorkerParts,

@@ -15,10 +15,19 @@ export class ModelsController {
   @ApiOperation({ summary: 'Models that a request may name, and what runs the default one' })
   async list(@From() caller: Caller) {
     const tuned = await new ModelStore(this.api.database).list(caller.owner);
+    const engine = await this.api.engine.describe();
+    // Workers run every network on the same device; where the default is none, one is asked about.
+    const { backend } = engine.backend === 'javascript' ? await this.api.engine.describe('adder') : engine;
     return {
       default: this.api.config.model,
-      engine: await this.api.engine.describe(),
-      models: [...catalogue().map(({ card: _, ...entry }) => entry), ...tuned.map(shown)],
+      engine,
+      models: [
+        ...catalogue().map(({ card: _, ...entry }) => ({
+          ...entry,
+          backend: entry.kind === 'statistical' ? 'javascript' : backend,
+        })),
+        ...tuned.map((model) => ({ ...shown(model), backend })),
+      ],
     };
   }
 
