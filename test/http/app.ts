@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Helper, scratch, until } from '../service/support/processes.js';
+import { Helper, processesNaming, scratch, until } from '../service/support/processes.js';
 
 /** A service of its own, started from source: API, worker, inference, database and queue. */
 export interface TestApp {
@@ -73,3 +73,10 @@ export const fixture = (name: string) => readFileSync(join(process.cwd(), 'test/
 /** A daily series with a weekly rhythm. */
 export const weekly = (length: number, level = 100) =>
   Array.from({ length }, (_, i) => level + 10 * Math.sin((2 * Math.PI * i) / 7) + 0.1 * i);
+
+/** Processes below another one whose command line mentions `text`. */
+export const childrenOf = (parent: number, text: string): number[] =>
+  processesNaming(text).filter((pid) => {
+    const [, fields] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+    return Number(fields!.split(' ')[1]) === parent;
+  });

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { processesNaming } from '../service/support/processes.js';
-import { call, startApp, type TestApp } from './app.js';
+import { call, childrenOf, startApp, type TestApp } from './app.js';
 
 /** Jobs over stored series with the neural forecaster, from the request to the last page of results. */
 let app: TestApp;
@@ -12,12 +10,6 @@ beforeAll(async () => {
 afterAll(async () => {
   expect(await app.stop()).toBe(0);
 });
-
-/** Processes below another one whose command line mentions `text`. */
-const childrenOf = (parent: number, text: string) =>
-  processesNaming(text).filter(
-    (pid) => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')[1]) === parent,
-  );
 
 interface Job {
   id: string;

@@ -20,10 +20,11 @@ const MAX_RAN = 256;
 /** Series of one shared job. */
 const SHARED_SERIES = 64;
 
+/** No account: no key can have this owner. Who may ask was settled at the door, and lists of jobs do not show what is asked. */
+const SERVICE = '*';
+
 export interface QueueEngineOptions {
   config: Pick<Config, 'model' | 'inference' | 'server'>;
-  /** Under whose name the jobs stand while they run; who may call was settled at the door. */
-  owner?: string;
 }
 
 /**
@@ -152,7 +153,7 @@ export class QueueEngine implements ForecastEngine {
   async close(): Promise<void> {}
 
   private asking() {
-    return { owner: this.options.owner ?? 'local', timeoutMs: this.options.config.server.syncTimeoutMs };
+    return { owner: SERVICE, timeoutMs: this.options.config.server.syncTimeoutMs };
   }
 }
 

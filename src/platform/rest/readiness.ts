@@ -23,7 +23,7 @@ const FRESH_MS = 1000;
 
 /** Workers are looked for this often, and may take this long: they may be in the middle of a long batch. */
 const PING_EVERY_MS = 5000;
-const PING_TIMEOUT_MS = 30_000;
+const PING_TIMEOUT_MS = 15_000;
 
 /** Pause after a failure. */
 const AGAIN_MS = 2000;
