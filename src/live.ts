@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { AlertHook } from './live/doors/alerts/alert-hook.js';
 import { LiveProcess } from './live/live-process.js';
 import { loadConfig } from './platform/config.js';
 import { startServices } from './platform/embedded/services.js';
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
         model: config.live.model,
         backend: config.backend,
         leaseMs: config.live.leaseMs,
+        hooks: () => [new AlertHook()],
       },
       log,
     );

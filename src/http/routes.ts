@@ -9,6 +9,7 @@ import { BacktestsController } from '../forecast/rest/backtests.controller.js';
 import { ForecastsController } from '../forecast/rest/forecasts.controller.js';
 import { FlowsController } from '../jobs/rest/flows.controller.js';
 import { JobsController } from '../jobs/rest/jobs.controller.js';
+import { AlertsController } from '../live/doors/alerts/alerts.controller.js';
 import { INFLUX1_DIALECT, INFLUX2_DIALECT } from '../live/doors/influx/dialect.js';
 import { InfluxController } from '../live/doors/influx/influx.controller.js';
 import { OutputsController } from '../live/doors/out/outputs.controller.js';
@@ -38,6 +39,7 @@ export const CONTROLLERS: Type[] = [
   InfluxController,
   RemoteWriteController,
   StreamController,
+  AlertsController,
   OutputsController,
   ModelsController,
   KeysController,

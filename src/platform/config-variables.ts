@@ -91,6 +91,11 @@ export const VARIABLES = {
     undefined,
     'JSON file of MQTT brokers to subscribe and publish to; docs/live-doors.md lists its fields',
   ),
+  ADDER_WEBHOOK_HOSTS: v(
+    text(4096).optional(),
+    undefined,
+    "hosts in the service's own network that alerts may be sent to, comma separated; `*` allows all",
+  ),
   ADDER_LIVE_MODEL: v(
     text(64),
     'auto',

@@ -65,7 +65,7 @@ export interface Config {
   log: { level: Environment['ADDER_LOG_LEVEL']; format: Environment['ADDER_LOG_FORMAT'] };
   model: string;
   backend: Environment['ADDER_BACKEND'];
-  live: { mqttFile: string | undefined; model: string; leaseMs: number };
+  live: { mqttFile: string | undefined; webhookHosts: string[]; model: string; leaseMs: number };
   limits: {
     bodyBytes: number;
     seriesPerRequest: number;
@@ -107,7 +107,12 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     log: { level: e.ADDER_LOG_LEVEL, format: e.ADDER_LOG_FORMAT },
     model: e.ADDER_MODEL,
     backend: e.ADDER_BACKEND,
-    live: { mqttFile: e.ADDER_MQTT_FILE, model: e.ADDER_LIVE_MODEL, leaseMs: e.ADDER_LIVE_LEASE_MS },
+    live: {
+      mqttFile: e.ADDER_MQTT_FILE,
+      webhookHosts: e.ADDER_WEBHOOK_HOSTS?.split(',').map((host) => host.trim()) ?? [],
+      model: e.ADDER_LIVE_MODEL,
+      leaseMs: e.ADDER_LIVE_LEASE_MS,
+    },
     limits: {
       bodyBytes: e.ADDER_MAX_BODY_MB * 2 ** 20,
       seriesPerRequest: e.ADDER_MAX_SERIES_PER_REQUEST,

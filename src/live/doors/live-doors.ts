@@ -4,15 +4,17 @@ import { Authenticator } from '../../http/auth/authenticate.js';
 import { RateLimiter } from '../../http/auth/rate-limit.js';
 import type { ApiContext } from '../../http/context.js';
 import { routeUpgrades } from '../../http/upgrades.js';
+import { AlertSender } from './alerts/alert-sender.js';
 import { MqttDoors } from './mqtt/mqtt-doors.js';
 import { LiveServer } from './socket/live-server.js';
 import { committedSequence } from './stream/stream-positions.js';
 
-/** The doors of the live side that are no controllers: WebSocket, MQTT. */
+/** The doors of the live side that are no controllers: WebSocket, MQTT, alerts. */
 export class LiveDoors {
   private constructor(
     private readonly sockets: LiveServer,
     private readonly brokers: MqttDoors | undefined,
+    private readonly alerts: AlertSender,
   ) {}
 
   /** Throws `BAD_CONFIGURATION`. */
@@ -27,12 +29,13 @@ export class LiveDoors {
       onError,
     });
     routeUpgrades(server, new Map([['/v1/live', sockets.accept]]));
-    const { mqttFile } = api.config.live;
-    return new LiveDoors(sockets, mqttFile === undefined ? undefined : await MqttDoors.open(api, mqttFile, registry));
+    const { mqttFile, webhookHosts } = api.config.live;
+    const brokers = mqttFile === undefined ? undefined : await MqttDoors.open(api, mqttFile, registry);
+    return new LiveDoors(sockets, brokers, new AlertSender({ database: api.database, allowed: webhookHosts, onError }));
   }
 
   /** Commits what came in, then lets go of every client. */
   async close(): Promise<void> {
-    await Promise.all([this.sockets.close(), this.brokers?.close()]);
+    await Promise.all([this.sockets.close(), this.brokers?.close(), this.alerts.close()]);
   }
 }

@@ -43,16 +43,18 @@ export function filterOf({ series, prefix }: Pick<Wanted, 'series' | 'prefix'>):
 
 const time = (ms: number) => new Date(ms).toISOString();
 
-/** A forecast as JSON: one object of quantiles by level. */
-export const forecastJson = (output: LiveOutput) => ({
+/** A forecast as JSON: quantiles by level. Others may demand more steps of the series; `steps` cuts them off. */
+export const forecastJson = (output: LiveOutput, steps = output.times.length) => ({
   series: output.series,
   sequence: output.sequence,
   at: time(output.at),
   value: output.value,
   frequency: output.frequency,
   model: output.model,
-  times: Array.from(output.times, time),
-  quantiles: Object.fromEntries(output.levels.map((level, i) => [String(level), jsonNumbers(output.quantiles[i]!)])),
+  times: Array.from(output.times.subarray(0, steps), time),
+  quantiles: Object.fromEntries(
+    output.levels.map((level, i) => [String(level), jsonNumbers(output.quantiles[i]!.subarray(0, steps))]),
+  ),
 });
 
 /** A value that was not expected. */
@@ -72,13 +74,16 @@ export type OutputEvent =
   | ({ type: 'anomaly' } & ReturnType<typeof anomalyJson>);
 
 /** What an output means to a subscriber, anomalies first. */
-export function eventsOf(output: LiveOutput, { events, minScore }: Pick<Wanted, 'events' | 'minScore'>): OutputEvent[] {
+export function eventsOf(
+  output: LiveOutput,
+  { events, minScore, horizon }: Pick<Wanted, 'events' | 'minScore' | 'horizon'>,
+): OutputEvent[] {
   const out: OutputEvent[] = [];
   if (events.includes('anomalies')) {
     for (const score of output.scores) {
       if (Math.abs(score.score) >= minScore) out.push({ type: 'anomaly', ...anomalyJson(output, score) });
     }
   }
-  if (events.includes('forecasts')) out.push({ type: 'forecast', ...forecastJson(output) });
+  if (events.includes('forecasts')) out.push({ type: 'forecast', ...forecastJson(output, horizon) });
   return out;
 }
