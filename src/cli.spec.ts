@@ -116,6 +116,7 @@ describe('adder forecast', () => {
     ['a frequency that does not fit', ['forecast', 'DIR/ok.csv', '--h', '3', '--freq', 'W'], 'IRREGULAR_TIMES'],
     ['a bad level', ['forecast', 'DIR/ok.csv', '--h', '3', '--level', '80,x'], 'BAD_LEVEL'],
     ['a bad output name', ['forecast', 'DIR/ok.csv', '--h', '3', '--out', 'x.xls'], 'BAD_OPTION'],
+    ['an unknown part of the stack', ['forecast', 'DIR/ok.csv', '--h', '3', '--stack', 'views,mirror'], 'BAD_OPTION'],
     [
       'an output folder that is missing',
       ['forecast', 'DIR/ok.csv', '--h', '3', '--out', 'DIR/no/x.csv'],

@@ -23,7 +23,7 @@ import { markdownReport } from '../forecast/evaluation/report.js';
 import type { Forecaster } from '../forecast/forecaster.js';
 import type { NeuralForecaster } from '../forecast/model/forecaster.js';
 import { describeModels, isStatistical, resolveForecaster } from '../forecast/models.js';
-import { PART_ABOUT, STACK_PARTS, StackedForecaster, type StackPart } from '../forecast/stack/stack.js';
+import { describeStack, parseStack, STACK_PARTS, StackedForecaster } from '../forecast/stack/stack.js';
 import { AdderError, quote } from '../platform/errors.js';
 import { type Command, checkOutput, parseCommandLine, printNotice } from './command.js';
 
@@ -43,7 +43,7 @@ models, coverage of the 80 and 95 % intervals, speed, and geometric means relati
 ${describeModels()}
   --backend B       webgpu, wasm or reference, for the neural forecaster
   --stack PARTS     bare, or some of ${STACK_PARTS.join(',')} (the model's own):
-${STACK_PARTS.map((part) => `      ${part.padEnd(15)} ${PART_ABOUT[part]}`).join('\n')}
+${describeStack()}
   --ablation        print what each part of the stack adds
   --withhold WHAT   season: let it be chosen as for a user's file; sampling: let it be found in the values alone
   --held-out        instead of the specs: windows of the held-out training series that nothing in training resembles
@@ -223,20 +223,6 @@ function asStacked(forecaster: Forecaster): StackedForecaster {
     message: `${forecaster.id} has no stack`,
     where: { field: '--model' },
     fix: 'name a neural forecaster',
-  });
-}
-
-function parseStack(text: string | undefined): StackPart[] | undefined {
-  if (text === undefined) return undefined;
-  if (text === 'bare') return [];
-  const parts = text.split(',').map((part) => part.trim());
-  const wrong = parts.find((part) => !(STACK_PARTS as readonly string[]).includes(part));
-  if (wrong === undefined) return parts as StackPart[];
-  throw new AdderError({
-    code: 'BAD_OPTION',
-    message: `the stack has no part ${quote(wrong)}`,
-    where: { field: '--stack' },
-    fix: `use bare, or some of ${STACK_PARTS.join(', ')}`,
   });
 }
 

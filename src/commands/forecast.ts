@@ -9,6 +9,7 @@ import { outputFormat, writeForecasts } from '../forecast/output/write.js';
 import { predict, type SeriesForecast } from '../forecast/predict.js';
 import { readCsv } from '../forecast/series/csv.js';
 import { buildSeries, type Series } from '../forecast/series/series.js';
+import { describeStack, parseStack, STACK_PARTS } from '../forecast/stack/stack.js';
 import { parseFrequency } from '../forecast/time/frequency.js';
 import { AdderError, oneLine, quote } from '../platform/errors.js';
 import { type Command, checkOutput, integerOption, parseCommandLine, printNotice } from './command.js';
@@ -25,6 +26,8 @@ FILE may be - for standard input. Prints a table and a chart; warnings go to sta
   --model M         what forecasts (adder):
 ${describeModels()}
   --backend B       webgpu, wasm or reference, for the neural forecaster
+  --stack PARTS     bare: the network alone, faster; or some of ${STACK_PARTS.join(',')}:
+${describeStack()}
   --out FILE        write all forecasts to FILE.csv or FILE.json
   --plot FILE.svg   write a fan chart, one panel a series (24 at most)
   --id-col NAME, --time-col NAME, --target-col NAME
@@ -40,6 +43,7 @@ const OPTIONS = {
   level: { type: 'string', default: '80,95' },
   model: { type: 'string' },
   backend: { type: 'string' },
+  stack: { type: 'string' },
   out: { type: 'string' },
   plot: { type: 'string' },
   'id-col': { type: 'string' },
@@ -62,6 +66,7 @@ async function run(args: string[]): Promise<number> {
   const frequency = option('freq') === undefined ? undefined : parseFrequency(option('freq')!);
   const out = option('out');
   const plot = option('plot');
+  const stack = parseStack(option('stack'));
   if (out !== undefined) outputFormat(out);
   if (plot !== undefined && !plot.toLowerCase().endsWith('.svg')) {
     throw new AdderError({
@@ -83,7 +88,11 @@ async function run(args: string[]): Promise<number> {
   const { series, notices } = buildSeries(table, { frequency, season });
   notices.forEach(printNotice);
 
-  const forecaster = await resolveForecaster(option('model'), { backend: option('backend'), onNotice: printNotice });
+  const forecaster = await resolveForecaster(option('model'), {
+    backend: option('backend'),
+    stack,
+    onNotice: printNotice,
+  });
   try {
     const forecasts = await predict(forecaster, series, horizon, intervals);
     print(forecaster, forecasts);

@@ -7,6 +7,7 @@
  * The parts work at STANDARD_LEVELS; the levels asked for are read off nearly at the end: a tail may pass a limit.
  */
 
+import { AdderError, quote } from '../../platform/errors.js';
 import { checkRequest } from '../baselines/local.js';
 import { type Forecaster, type ForecastRequest, type ForecastResult, STANDARD_LEVELS } from '../forecaster.js';
 import { makeMonotone, quantilesAt } from '../quantiles.js';
@@ -26,7 +27,7 @@ export type StackPart = (typeof STACK_PARTS)[number];
  */
 export const DEFAULT_PARTS: readonly StackPart[] = ['views', 'baselines', 'limits', 'short'];
 
-export const PART_ABOUT: Record<StackPart, string> = {
+const PART_ABOUT: Record<StackPart, string> = {
   flip: 'mean with the mirrored forecast of the mirrored series',
   views: 'other seasons and samplings of the same series, weighted by a backtest',
   baselines: 'Theta, ETS, seasonal naive and Croston, weighted by the same backtest',
@@ -34,6 +35,26 @@ export const PART_ABOUT: Record<StackPart, string> = {
   limits: 'nothing below zero, and whole numbers, where the history is so',
   short: 'a random walk after one or two observations',
 };
+
+/** Lines for `--help`. */
+export function describeStack(): string {
+  return STACK_PARTS.map((part) => `      ${part.padEnd(15)} ${PART_ABOUT[part]}`).join('\n');
+}
+
+/** What `--stack` says: `bare` for none, else parts with commas between. @throws AdderError `BAD_OPTION` */
+export function parseStack(text: string | undefined): StackPart[] | undefined {
+  if (text === undefined) return undefined;
+  if (text === 'bare') return [];
+  const parts = text.split(',').map((part) => part.trim());
+  const wrong = parts.find((part) => !(STACK_PARTS as readonly string[]).includes(part));
+  if (wrong === undefined) return parts as StackPart[];
+  throw new AdderError({
+    code: 'BAD_OPTION',
+    message: `the stack has no part ${quote(wrong)}`,
+    where: { field: '--stack' },
+    fix: `use bare, or some of ${STACK_PARTS.join(', ')}`,
+  });
+}
 
 /** A forecaster, usually the bare network, and its stack. */
 export class StackedForecaster<Bare extends Forecaster = Forecaster> implements Forecaster {
