@@ -5,7 +5,6 @@
  */
 import type { StreamBatch } from '../forecast/model/stream-batch.js';
 import type { Database } from '../store/database.js';
-import { int8Array } from '../store/pg-binary.js';
 import type { StoredState } from '../store/states.js';
 import { type Committed, Committer, type Outcome, withoutPartitions } from './committer.js';
 import { Demands } from './demands.js';
@@ -13,14 +12,15 @@ import type { OutputHook } from './feed.js';
 import { forecastAll } from './forecasting.js';
 import { type Held, LeaseLost, Leases } from './leases.js';
 import { LiveSeries, runsOf } from './live-series.js';
+import { type Arrival, LoadQueue } from './load-queue.js';
 import { LOAD_TOGETHER, Loader, MAX_LEAD_MS } from './loader.js';
-import { markStates } from './log/append.js';
-import { decodeChanges, type LogEntry } from './log/entry.js';
+import type { LogEntry } from './log/entry.js';
 import type { LogFollower } from './log/follower.js';
-import { PARTITIONS, partitionOf } from './log/partition.js';
+import { partitionOf } from './log/partition.js';
 import { OutputStore } from './output-store.js';
+import { demandedSeries, type NamedSeries, seriesByNumber, settleCursor, trimLog } from './owner-queries.js';
 import type { Publisher } from './publish.js';
-import { takeSnapshot } from './snapshot.js';
+import { addSnapshots } from './snapshot.js';
 
 export interface OwnerOptions {
   database: Database;
@@ -53,26 +53,19 @@ const DEMAND_EVERY_MS = 500;
 const TRIM_EVERY_MS = 5000;
 const RETRY_MS = 200;
 
-/** Entries that nobody owns are kept this long after the last commit of an owner; states know of later ones by their marks. */
-const TRIM = `delete from live_log l using live_partitions p where l.partition = p.partition and
-  (l.seq <= p.cursor or (l.at < now() - interval '2 minutes' and l.at > p.touched_at + interval '1 minute'
-    and (p.lease_until is null or p.lease_until < now() - interval '1 minute')))`;
-
 export class LiveOwner {
   private readonly series = new Map<number, LiveSeries>();
   /** Numbers of series that nobody wants, so that their points are passed over. */
   private readonly unwanted = new Set<number>();
   private readonly unknown = new Set<number>();
-  private readonly toLoad = new Set<LiveSeries>();
-  private loading: Promise<void> | undefined;
   /** Series whose reading has ended; the next round takes them in. */
-  private arrived: (() => void)[] = [];
+  private arrived: Arrival[] = [];
   /** Series with work for the next round. */
   private readonly due = new Set<LiveSeries>();
   private readonly leases: Leases;
   private readonly committer: Committer;
   private readonly demands: Demands;
-  private readonly loader: Loader;
+  private readonly loads: LoadQueue;
   private readonly outputs: OutputStore;
   private timers: NodeJS.Timeout[] = [];
   private readonly busy = new Set<Promise<void>>();
@@ -83,6 +76,7 @@ export class LiveOwner {
   private cursors = new Map<number, number>();
   private committedAt = 0;
   private alive = performance.now();
+  private ended = false;
   private running: Promise<void> | undefined;
 
   constructor(private readonly options: OwnerOptions) {
@@ -90,7 +84,11 @@ export class LiveOwner {
     this.leases = new Leases(database, id, leaseMs);
     this.committer = new Committer(database, this.leases, publisher, hooks);
     this.demands = new Demands(database);
-    this.loader = new Loader(database, batch);
+    const arrived = (arrivals: Arrival[]) => {
+      this.arrived.push(...arrivals);
+      this.options.follower.stir();
+    };
+    this.loads = new LoadQueue(new Loader(database, batch), arrived, options.onError);
     this.outputs = new OutputStore(database);
   }
 
@@ -100,7 +98,7 @@ export class LiveOwner {
     await this.beat();
     this.every(this.options.leaseMs / 5, () => this.beat());
     this.every(DEMAND_EVERY_MS, () => this.refreshDemands());
-    this.every(TRIM_EVERY_MS, () => this.trim());
+    this.every(TRIM_EVERY_MS, () => trimLog(this.options.database));
     this.running = this.run();
   }
 
@@ -109,7 +107,7 @@ export class LiveOwner {
     return {
       partitions: this.leases.partitions.length,
       series: this.series.size,
-      loading: this.toLoad.size,
+      loading: this.loads.size,
       backlog: this.options.follower.backlog,
     };
   }
@@ -126,7 +124,7 @@ export class LiveOwner {
     this.options.follower.stir();
     await this.running;
     await Promise.all(this.busy);
-    await this.loading;
+    await this.loads.close();
     await this.saveAll(this.leases.partitions).catch(this.options.onError);
     await this.leases.leave().catch(this.options.onError);
   }
@@ -161,36 +159,8 @@ export class LiveOwner {
   /** From now on this partition is ours: its states are read in one view with the log, whatever the owner before had done. */
   private async adopt({ partition, cursor }: Held): Promise<void> {
     const { database, follower } = this.options;
-    await this.markUnread(partition, cursor);
-    const { rows } = await database.pool.query<{ head: number }>(
-      'select head::float8 as head from live_heads where partition = $1',
-      [partition],
-    );
-    await follower.follow(partition, rows[0]?.head ?? cursor);
-    await this.discover([partition]);
-  }
-
-  /** A snapshot may have been written while a change behind it was on its way: that change is in the log after the cursor. */
-  private async markUnread(partition: number, cursor: number): Promise<void> {
-    const { rows } = await this.options.database.pool.query<{ bytes: Buffer }>(
-      'select bytes from live_log where partition = $1 and seq > $2 order by seq',
-      [partition, cursor],
-    );
-    const earliest = new Map<bigint, number>();
-    const see = (id: number, time: number) => {
-      const series = BigInt(id);
-      earliest.set(series, Math.min(earliest.get(series) ?? Number.POSITIVE_INFINITY, time));
-    };
-    for (const { bytes } of rows) {
-      const { points, touched } = decodeChanges(bytes);
-      points.ids.forEach((id, i) => {
-        see(id, points.times[i]!);
-      });
-      touched.ids.forEach((id, i) => {
-        see(id, touched.from[i]!);
-      });
-    }
-    if (earliest.size > 0) await markStates(this.options.database.pool, [...earliest]);
+    await follower.follow(partition, await settleCursor(database, partition, cursor));
+    await this.take(await demandedSeries(database, [partition]));
   }
 
   private async giveBack(partitions: readonly number[]): Promise<void> {
@@ -211,7 +181,7 @@ export class LiveOwner {
   private forget(series: LiveSeries): void {
     series.gone = true;
     this.series.delete(Number(series.id));
-    this.toLoad.delete(series);
+    this.loads.remove(series);
     this.due.delete(series);
   }
 
@@ -221,7 +191,7 @@ export class LiveOwner {
     const { changed, gone } = await this.demands.refresh();
     if (changed.length > 0) {
       this.unwanted.clear();
-      await this.discover(this.leases.partitions);
+      await this.take(await demandedSeries(this.options.database, this.leases.partitions));
     }
     if (changed.length > 0 || gone) for (const series of this.series.values()) this.want(series);
     await this.between(() => this.evict());
@@ -239,32 +209,18 @@ export class LiveOwner {
     else series.idleSince ??= performance.now();
   }
 
-  /** Series of these partitions that are demanded and not here yet. */
-  private async discover(partitions: readonly number[]): Promise<void> {
-    const { rows } = await this.options.database.pool.query<{ id: bigint; owner: string; name: string }>(
-      `select distinct s.id, s.owner, s.unique_id as name from live_demands d
-       join series s on s.owner = d.owner and (s.unique_id = any(d.ids) or starts_with(s.unique_id, d.prefix))
-       where s.id % ${PARTITIONS} = any($1) and (d.until is null or d.until >= now())`,
-      [partitions],
-    );
-    await this.take(rows);
-  }
-
   /** Numbers that the log named and we do not know. */
   private async identify(): Promise<void> {
     const ids = [...this.unknown];
     this.unknown.clear();
-    const { rows } = await this.options.database.pool.query<{ id: bigint; owner: string; name: string }>(
-      'select id, owner, unique_id as name from series where id = any($1::int8[])',
-      [int8Array(ids.map(BigInt))],
-    );
+    const rows = await seriesByNumber(this.options.database, ids);
     const wanted = rows.filter(({ owner, name }) => this.demands.horizon(owner, name) > 0);
     const known = new Set(wanted.map(({ id }) => Number(id)));
     for (const id of ids) if (!known.has(id)) this.unwanted.add(id);
     await this.take(wanted);
   }
 
-  private async take(rows: readonly { id: bigint; owner: string; name: string }[]): Promise<void> {
+  private async take(rows: readonly NamedSeries[]): Promise<void> {
     const fresh = rows.filter(({ id }) => !this.series.has(Number(id)));
     if (fresh.length === 0) return;
     const present = new Map((await this.outputs.byId(fresh.map(({ id }) => id))).map((one) => [one.seriesId, one]));
@@ -276,7 +232,7 @@ export class LiveOwner {
       series.scoredAt = series.output?.at ?? Number.NEGATIVE_INFINITY;
       this.series.set(Number(id), series);
       this.want(series);
-      this.reload(series);
+      this.loads.add(series);
     }
   }
 
@@ -294,51 +250,8 @@ export class LiveOwner {
     }
   }
 
-  // Reading series from the store
-
-  /** Has the series read again; points that come meanwhile are kept for afterwards. */
-  private reload(series: LiveSeries, changedFrom = Number.POSITIVE_INFINITY): void {
-    series.changedFrom = Math.min(series.changedFrom, changedFrom);
-    if (series.pieces && !this.toLoad.has(series)) series.again = true;
-    series.pieces ??= [];
-    if (!series.again) this.toLoad.add(series);
-    this.startLoading();
-  }
-
-  private startLoading(): void {
-    this.loading ??= this.loadAll().finally(() => {
-      this.loading = undefined;
-      // One may have come after the last look.
-      if (this.toLoad.size > 0 && !this.closing) this.startLoading();
-    });
-  }
-
-  private async loadAll(): Promise<void> {
-    while (this.toLoad.size > 0 && !this.closing) {
-      const group = [...this.toLoad].slice(0, LOAD_TOGETHER);
-      for (const series of group) this.toLoad.delete(series);
-      const requests = group.map(({ id, partition, changedFrom }) => ({ id, partition, changedFrom }));
-      for (const series of group) series.changedFrom = Number.POSITIVE_INFINITY;
-      try {
-        const loaded = await this.loader.load(requests);
-        this.arrived.push(() => {
-          group.forEach((series, i) => {
-            this.arrive(series, loaded[i]!, requests[i]!.changedFrom < Number.POSITIVE_INFINITY);
-          });
-        });
-        this.options.follower.stir();
-      } catch (error) {
-        this.options.onError(error as Error);
-        group.forEach((series, i) => {
-          series.changedFrom = Math.min(series.changedFrom, requests[i]!.changedFrom);
-          if (!series.gone) this.toLoad.add(series);
-        });
-        await sleep(RETRY_MS);
-      }
-    }
-  }
-
-  private arrive(series: LiveSeries, loaded: Awaited<ReturnType<Loader['load']>>[number], changed: boolean): void {
+  /** Takes in a series that was read, and what came for it meanwhile. */
+  private arrive({ series, loaded, changed }: Arrival): void {
     if (series.gone) return;
     if (loaded.deleted) {
       this.forget(series);
@@ -354,7 +267,7 @@ export class LiveOwner {
     series.snapshotAt = loaded.snapshotAt;
     series.slot = loaded.slot ?? series.slot;
     for (const { seq, times, values } of pieces) if (seq > series.through) this.add(series, times, values);
-    if (again) this.reload(series);
+    if (again) this.loads.add(series);
     const { core } = series;
     // The forecast that stands has seen less, or something else.
     const next = core && core.position > 0 ? core.timeOf(core.position) : undefined;
@@ -366,6 +279,7 @@ export class LiveOwner {
 
   /** Does something between two rounds. */
   private between(work: () => Promise<void>): Promise<void> {
+    if (this.ended) return work();
     return new Promise((resolve, reject) => {
       this.chores.push(() => work().then(resolve, reject));
       this.options.follower.stir();
@@ -386,11 +300,12 @@ export class LiveOwner {
         await sleep(RETRY_MS);
       }
     }
+    this.ended = true;
   }
 
   private async round(entries: readonly LogEntry[]): Promise<void> {
     const begin = performance.now();
-    for (const arrive of this.arrived.splice(0)) arrive();
+    for (const arrival of this.arrived.splice(0)) this.arrive(arrival);
     const outcome: Outcome = { cursors: this.cursors, outputs: [], snapshots: new Map() };
     for (const entry of entries) {
       if (!this.leases.get(entry.partition)) continue;
@@ -406,12 +321,15 @@ export class LiveOwner {
       // The device has failed under them.
       for (const series of due) {
         series.core = undefined;
-        this.reload(series);
+        this.loads.add(series);
       }
       throw error;
     }
     for (const series of due) series.wanting = false;
-    const taken = this.snapshots(due, outcome);
+    const taken = addSnapshots(this.options.batch.model, due, outcome, {
+      patches: SNAPSHOT_PATCHES,
+      most: SNAPSHOTS_A_ROUND,
+    });
     if (outcome.outputs.length === 0 && taken.size === 0) {
       // Entries that nobody waits for are counted now and then.
       if (this.cursors.size === 0 || begin - this.committedAt < CURSORS_EVERY_MS) return;
@@ -445,7 +363,7 @@ export class LiveOwner {
     }
     touched.ids.forEach((id, i) => {
       const series = this.series.get(id);
-      if (series) this.reload(series, touched.from[i]!);
+      if (series) this.loads.add(series, touched.from[i]!);
       else if (!this.unwanted.has(id)) this.unknown.add(id);
     });
   }
@@ -463,37 +381,9 @@ export class LiveOwner {
       );
       return;
     }
-    if (!series.core) this.reload(series);
+    if (!series.core) this.loads.add(series);
     else if (series.core.add(times, values)) this.due.add(series);
-    else this.reload(series, Math.min(...times));
-  }
-
-  /** Adds snapshots of series that are due for one, oldest first. */
-  private snapshots(
-    series: readonly LiveSeries[],
-    outcome: Outcome,
-    most = SNAPSHOTS_A_ROUND,
-    patches = SNAPSHOT_PATCHES,
-  ) {
-    const { model } = this.options.batch;
-    const { patch } = model.config;
-    const age = ({ core, snapshotAt }: LiveSeries) => core!.kept - snapshotAt;
-    const due = series
-      .filter((one) => one.core && !one.pieces && one.core.kept > 0)
-      // The first one comes soon: it settles what was found out about the series.
-      .filter((one) => one.snapshotAt === 0 || age(one) >= patches * patch)
-      .sort((a, b) => age(b) - age(a))
-      .slice(0, most);
-    const taken = new Map<StoredState, LiveSeries>();
-    for (const one of due) {
-      const slot = one.slot === 'a' ? 'b' : 'a';
-      const state = takeSnapshot(model, one.core!, one.id, slot, one.revisions[slot]);
-      taken.set(state, one);
-      const list = outcome.snapshots.get(one.owner);
-      if (list) list.push(state);
-      else outcome.snapshots.set(one.owner, [state]);
-    }
-    return taken;
+    else this.loads.add(series, Math.min(...times));
   }
 
   /** Commits, however long the database is away; what others have taken over is left out. */
@@ -530,7 +420,7 @@ export class LiveOwner {
         series.slot = state.modelId.endsWith('/a') ? 'a' : 'b';
         series.snapshotAt = Number(state.position);
         series.revisions[series.slot] = state.revision + 1;
-      } else this.reload(series);
+      } else this.loads.add(series);
     }
   }
 
@@ -544,7 +434,7 @@ export class LiveOwner {
     for (let from = 0; from < series.length; from += LOAD_TOGETHER) {
       const some = series.slice(from, from + LOAD_TOGETHER);
       const outcome: Outcome = { cursors: new Map(), outputs: [], snapshots: new Map() };
-      const taken = this.snapshots(some, outcome, LOAD_TOGETHER, 1);
+      const taken = addSnapshots(this.options.batch.model, some, outcome, { patches: 1, most: LOAD_TOGETHER });
       for (const { partition } of some) {
         const held = this.leases.get(partition);
         if (held) outcome.cursors.set(partition, held.cursor);
@@ -553,10 +443,6 @@ export class LiveOwner {
       const committed = await this.committer.commit(outcome);
       this.settle(committed, taken);
     }
-  }
-
-  private async trim(): Promise<void> {
-    await this.options.database.pool.query(TRIM);
   }
 }
 

@@ -8,6 +8,8 @@
 import type { ForecasterModel } from '../forecast/model/model.js';
 import { stateFromBytes, stateToBytes } from '../forecast/model/series-state.js';
 import type { StoredState } from '../store/states.js';
+import type { Outcome } from './committer.js';
+import type { LiveSeries } from './live-series.js';
 import { type CorePlan, SeriesCore } from './series-core.js';
 
 /** Raised when the meaning of the bytes changes; states of another version are built again from the points. */
@@ -52,4 +54,33 @@ export function coreOf(model: ForecasterModel, bytes: Buffer): SeriesCore {
   // A plain array: `slice` of a Buffer would not copy.
   const state = stateFromBytes(model, Uint8Array.from(bytes.subarray(4 + length)));
   return new SeriesCore(plan, state.features.clone(), state);
+}
+
+/**
+ * Adds snapshots of series to an outcome: of those without one, and of those that have closed so many patches since, the
+ * longest first. Returns whose they are.
+ */
+export function addSnapshots(
+  model: ForecasterModel,
+  series: readonly LiveSeries[],
+  { snapshots }: Pick<Outcome, 'snapshots'>,
+  { patches, most }: { patches: number; most: number },
+): Map<StoredState, LiveSeries> {
+  const age = ({ core, snapshotAt }: LiveSeries) => core!.kept - snapshotAt;
+  const due = series
+    .filter((one) => one.core && !one.pieces && one.core.kept > 0)
+    // The first one comes soon: it settles what was found out about the series.
+    .filter((one) => one.snapshotAt === 0 || age(one) >= patches * model.config.patch)
+    .sort((a, b) => age(b) - age(a))
+    .slice(0, most);
+  const taken = new Map<StoredState, LiveSeries>();
+  for (const one of due) {
+    const slot = one.slot === 'a' ? 'b' : 'a';
+    const state = takeSnapshot(model, one.core!, one.id, slot, one.revisions[slot]);
+    taken.set(state, one);
+    const list = snapshots.get(one.owner);
+    if (list) list.push(state);
+    else snapshots.set(one.owner, [state]);
+  }
+  return taken;
 }
