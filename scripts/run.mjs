@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { onOrphaned } from './orphan.mjs';
 import { root, setup } from './setup.mjs';
 
 setup();
@@ -16,6 +17,7 @@ const child = spawn(
   },
 );
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+onOrphaned(() => child.kill('SIGTERM'));
 child.on('error', (error) => {
   process.stderr.write(`error [SETUP] cannot start node: ${error.message}\n`);
   process.exit(2);

@@ -7,6 +7,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { onOrphaned } from './orphan.mjs';
 import { root, setup } from './setup.mjs';
 
 const part = process.argv[2] ?? 'start';
@@ -23,6 +24,7 @@ const child = spawn(process.execPath, ['--enable-source-maps', join(root, 'dist'
 // Ctrl-C reaches the whole group by itself; passing it on would count as a second one.
 process.on('SIGINT', () => {});
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill('SIGTERM'));
+onOrphaned(() => child.kill('SIGTERM'));
 child.on('error', (error) => {
   process.stderr.write(`error [SETUP] cannot start node: ${error.message}\n`);
   process.exit(2);
