@@ -96,7 +96,7 @@ describe('POST /v1/forecasts', () => {
       call(app, 'POST', '/v1/forecasts', { series: [{ values: [1, 2] }], horizon: 1, model });
     expect((await ask('nobody')).status).toBe(404);
     expect((await ask('..')).status).toBe(404);
-    expect((await ask('../models/forecaster-first')).status).toBe(422);
+    expect((await ask('../models/forecaster-5m')).status).toBe(422);
     expect((await ask('naive')).status).toBe(200);
   });
 

@@ -13,12 +13,12 @@ export type MixerKind = (typeof MIXERS)[number];
 export const forecasterConfigSchema = z
   .strictObject({
     /** Raised when the features or the network change so that older weights no longer mean the same. */
-    version: z.literal([1, 2]),
+    version: z.literal(2),
     architecture: z.literal('mamba2-patch-encoder'),
     /** Values in one token. */
     patch: z.int().min(2).max(128),
     /** Seasonal lags that a token shows of its target: 0, 2 (one and two seasons back) or 3 (a week of seasons too). */
-    lags: z.literal([0, 2, 3]).optional(),
+    lags: z.literal([0, 2, 3]).default(3),
     dModel: size,
     layers: z.int().min(1).max(64),
     /** What mixes the tokens in each layer; all Mamba-2 when absent. */
@@ -52,7 +52,6 @@ export const forecasterConfigSchema = z
   })
   .transform((c) => ({
     ...c,
-    lags: c.lags ?? (c.version === 1 ? (2 as const) : (3 as const)),
     mixers: c.mixers ?? new Array<MixerKind>(c.layers).fill('mamba2'),
   }));
 

@@ -11,7 +11,7 @@ import {
 import { frequencyClass } from './frequency.js';
 
 const P = 16;
-const shape: TokenShape = { version: 2, patch: P, lags: 3 };
+const shape: TokenShape = { patch: P, lags: 3 };
 
 /** A small generator of our own for the tests: numerical recipes' LCG. */
 function numbers(seed: number): () => number {
@@ -42,7 +42,7 @@ function token(
 }
 
 /** The definitions of features.ts written down over the whole history at once, with plain sums. */
-function fromDefinition(x: number[], m: number, { version, lags }: TokenShape = shape, fresh = P) {
+function fromDefinition(x: number[], m: number, { lags }: TokenShape = shape, fresh = P) {
   const t = x.length;
   const seen = x.filter(Number.isFinite);
   const mean = seen.reduce((a, b) => a + b, 0) / seen.length;
@@ -99,7 +99,7 @@ function fromDefinition(x: number[], m: number, { version, lags }: TokenShape = 
       seasonKnown * Math.sin((2 * Math.PI * P) / m),
       seasonKnown * Math.cos((2 * Math.PI * P) / m),
       Math.log(m) / 5,
-      version === 1 ? seasonKnown : fresh / P,
+      fresh / P,
       dm.length > 0 ? Math.log(average(dm) / sd) / 2 : 0,
       dm.length > 0 ? 1 : 0,
     ],
@@ -138,9 +138,8 @@ describe('FeatureState', () => {
   });
 
   it.each([
-    { version: 1, patch: P, lags: 2 },
-    { version: 2, patch: P, lags: 0 },
-    { version: 2, patch: P, lags: 2 },
+    { patch: P, lags: 0 },
+    { patch: P, lags: 2 },
   ] as const)('equals the definitions for tokens of the shape %j, whatever is new in them', (other) => {
     const x = seasonal(150, 12, 0.1, 6);
     const state = new FeatureState(other, 12);

@@ -40,7 +40,6 @@ const TWO_PI = 2 * Math.PI;
 
 /** What the layout of a token depends on; part of a model's configuration. */
 export interface TokenShape {
-  readonly version: 1 | 2;
   /** Values in one token. */
   readonly patch: number;
   /** Seasonal lags: none, one and two seasons back, or also whole weeks of seven seasons. */
@@ -189,7 +188,7 @@ export class FeatureState {
    *
    * Scalars: asinh((last − mean)/sd); log(U/sd); log(d/sd); log(1 + n)/4; patches since the last observation, to 8, /4;
    * log(1 + those)/2; sin and cos of the phase of the target patch's first step, and of twice it; sin and cos of the
-   * phase a patch spans; log(m)/5; share of values that the token before did not have (version 1: season known?);
+   * phase a patch spans; log(m)/5; share of values that the token before did not have;
    * log(mean |xₜ − xₜ₋ₘ|/sd)/2; whether that is known.
    *
    * @param fresh values pushed since the token before this one: the patch, but for a look-ahead token
@@ -201,7 +200,7 @@ export class FeatureState {
     candidatesAt: number,
     fresh = this.shape.patch,
   ): boolean {
-    const { patch: P, lags: L, version } = this.shape;
+    const { patch: P, lags: L } = this.shape;
     const C = 2 + L;
     const s = this.sums;
     const last = s[LAST]!;
@@ -285,9 +284,8 @@ export class FeatureState {
       features[o + 10] = Math.sin(span);
       features[o + 11] = Math.cos(span);
       features[o + 12] = Math.log(m) / 5;
-      features[o + 13] = 1;
-    } else features.fill(0, o + 6, o + 14);
-    if (version > 1) features[o + 13] = fresh / P;
+    } else features.fill(0, o + 6, o + 13);
+    features[o + 13] = fresh / P;
     const seasonal = s[SEASON_DIFFERENCES]! > 0;
     features[o + 14] = seasonal ? Math.log(Math.max(s[SEASON_DIFFERENCE]! * perSd, 1e-3)) / 2 : 0;
     features[o + 15] = seasonal ? 1 : 0;

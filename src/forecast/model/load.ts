@@ -19,7 +19,7 @@ import { forecasterParameters } from './network.js';
 import { openBackend } from './open-backend.js';
 
 /** The forecaster that is used when none is named. */
-export const DEFAULT_MODEL = 'forecaster-first';
+export const DEFAULT_MODEL = 'forecaster-5m';
 
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';

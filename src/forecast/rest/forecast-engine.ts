@@ -2,7 +2,7 @@ import type { ForecastRequest, ForecastResult } from '../forecaster.js';
 
 /** What computed an answer. */
 export interface EngineInfo {
-  /** Name of the forecaster, e.g. `forecaster-first` or `theta`. */
+  /** Name of the forecaster, e.g. `forecaster-5m` or `theta`. */
   model: string;
   /** `webgpu`, `wasm`, or `javascript` for the statistical methods. */
   backend: string;

@@ -52,7 +52,6 @@ const corpus: Corpus = {
 const part: PartOptions = {
   windows: 500,
   length: 64,
-  version: 2,
   patch: 8,
   lags: 3,
   lookAhead: 0.5,

@@ -7,7 +7,7 @@ import { Synthesiser } from './synthesis.js';
 import { WindowSampler } from './windows.js';
 
 const P = 8;
-const shape: TokenShape = { version: 2, patch: P, lags: 3 };
+const shape: TokenShape = { patch: P, lags: 3 };
 const F = featureCount(shape);
 const C = P * candidateCount(shape);
 

@@ -125,10 +125,9 @@ export function parseTrainingConfig(json: unknown, file: string): TrainingConfig
 /** The parts as the sampler takes them. */
 export function partOptions(config: TrainingConfig): PartOptions[] {
   const { synthetic, augment, parts } = config.batch;
-  const { version, patch, lags } = config.model;
+  const { patch, lags } = config.model;
   return parts.map(({ name: _, weight: __, ...part }) => ({
     ...part,
-    version,
     patch,
     lags,
     synthetic,

@@ -59,10 +59,9 @@ export function fineTuneData(
       fix: 'give longer series, or forecast without fine-tuning',
     });
   }
-  const { version, patch, lags } = config;
+  const { patch, lags } = config;
   const length = patch * Math.max(2, Math.min(Math.floor(LONGEST / patch), Math.ceil((longest + patch) / patch)));
   const part: PartOptions = {
-    version,
     patch,
     lags,
     length,

@@ -17,7 +17,7 @@ import { HEAD_PARAMETERS, type HeadValues, headLoss } from './head-gradient.js';
 import { PartInputs } from './loss.js';
 
 const config: ForecasterConfig = forecasterConfigSchema.parse({
-  version: 1,
+  version: 2,
   architecture: 'mamba2-patch-encoder',
   patch: 8,
   dModel: 16,
