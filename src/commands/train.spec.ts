@@ -11,7 +11,7 @@ const config = {
   name: 'tiny',
   seed: 5,
   model: {
-    version: 1,
+    version: 2,
     architecture: 'mamba2-patch-encoder',
     patch: 8,
     dModel: 8,
