@@ -8,6 +8,7 @@ import { AdderError, quote, toAdderError } from './platform/errors.js';
 const COMMANDS: Record<string, { summary: string; module: string }> = {
   forecast: { summary: 'forecast the series of a CSV file', module: './commands/forecast.js' },
   demo: { summary: 'forecast a bundled real series', module: './commands/demo.js' },
+  listen: { summary: 'hear speech in a recording and what comes next', module: './commands/listen.js' },
   evaluate: { summary: 'measure forecasts against published ones', module: './commands/evaluate.js' },
   train: { summary: 'train a forecaster', module: './commands/train.js' },
   verify: { summary: 'check a Mamba checkpoint folder against golden outputs', module: './commands/verify.js' },

@@ -157,10 +157,15 @@ export async function decodeAudio(
 /** A whole file; see decodeAudio. Errors name the file. */
 export async function decodeFile(path: string, options: DecodeOptions = {}): Promise<Audio> {
   try {
-    return await decodeAudio(createReadStream(path), options);
+    return await decodeAudio(readWhenAsked(path), options);
   } catch (error) {
     throw toAdderError(error, { file: path });
   }
+}
+
+/** Opens the file with the first read: a stream that fails before anybody reads it would end the process. */
+async function* readWhenAsked(path: string): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(path);
 }
 
 /** Input bytes between two hand-overs: bounds what one push can decode to. */
