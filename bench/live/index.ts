@@ -2,8 +2,9 @@
 
 import type { SuiteOptions } from '../main.js';
 import { publish, type Row, report } from '../measure.js';
+import { heldRows } from './held.js';
 import { ingestRows } from './ingest.js';
-import { steadyRows } from './load.js';
+import { memoryRows, steadyRows } from './load.js';
 import { recoveryRows } from './recovery.js';
 import { liveModel } from './setup.js';
 import { costRows, idleRows } from './single.js';
@@ -11,6 +12,7 @@ import { costRows, idleRows } from './single.js';
 const PARTS: Record<string, () => Promise<Row[]>> = {
   idle: async () => [...(await idleRows('redis')), ...(await idleRows('postgres'))],
   cost: costRows,
+  memory: async () => [...(await heldRows()), ...(await memoryRows())],
   ingest: ingestRows,
   recovery: async () => [...(await recoveryRows('redis')), ...(await recoveryRows('postgres'))],
   steady: () => steadyRows(60),

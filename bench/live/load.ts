@@ -23,11 +23,10 @@ const sample = (series: number, second: number) =>
 
 /** Feeds `count` series for `seconds`, after `warmUp` seconds that do not count. */
 export async function steadyLoad(
-  { client, services }: LiveSetup,
+  { client }: LiveSetup,
   pid: number,
   { count, seconds, warmUp }: { count: number; seconds: number; warmUp: number },
 ): Promise<Measured> {
-  void services;
   const names = Array.from({ length: count }, (_, i) => `steady/${i}`);
   const index = new Map(names.map((name, i) => [name, i]));
   const clocks = new Float64Array(count * RING).fill(Number.NaN);
@@ -46,7 +45,7 @@ export async function steadyLoad(
     outputs++;
     latencies.push(performance.now() - since);
   };
-  const describe = () => ({ freq: '1s', season: 60 });
+  const describe = () => ({ freq: '1s', season: 1 });
   const subscription = await client.feed.subscribe(WRITER.owner, { prefix: 'steady/' }, {}, listen);
   const memory: number[] = [];
   let sent = 0;
@@ -91,7 +90,6 @@ export async function steadyRows(seconds: number): Promise<Row[]> {
   const setup = await startSetup('redis');
   try {
     const live = await setup.startLive();
-    const before = residentBytes(live.pid!);
     const count = 10_000;
     const { latencies, outputs, sent, memory, cpu } = await steadyLoad(setup, live.pid!, {
       count,
@@ -109,12 +107,52 @@ export async function steadyRows(seconds: number): Promise<Row[]> {
       { name: `${what}: point → forecast, 99th percentile`, value: quantile(sorted, 0.99), unit: 'ms', least: 500 },
       { name: `${what}: processors used by the live worker`, value: cpu, unit: 'cores' },
       { name: `${what}: growth of its memory from the first to the last third`, value: growth, unit: 'MiB' },
+    ];
+  } finally {
+    await setup.stop();
+  }
+}
+
+/** What one more live series costs the live worker, once all sizes of batches have been met. */
+export async function memoryRows(): Promise<Row[]> {
+  const setup = await startSetup('redis');
+  try {
+    const live = await setup.startLive();
+    const { client } = setup;
+    const start = Date.now() - 86_400_000;
+    const seen = new Map<string, number>();
+    await client.feed.subscribe(WRITER.owner, { prefix: 'memory/' }, {}, ({ series, at }) => seen.set(series, at));
+    const second = async (from: number, to: number, k: number) => {
+      const points = Array.from(
+        { length: to - from },
+        (_, i) => [`memory/${from + i}`, start + k * 1000, sample(from + i, k)] as const,
+      );
+      await client.ingest.write(WRITER, batchOf(points), { describe: () => ({ freq: '1s', season: 1 }) });
+    };
+    const fill = async (from: number, to: number) => {
+      for (let k = 0; k < 40; k++) await second(from, to, k);
+      const last = start + 39 * 1000;
+      while (![...Array(to - from).keys()].every((i) => seen.get(`memory/${from + i}`) === last)) await sleep(100);
+    };
+    const settled = async (to: number) => {
+      for (let k = 40; k < 48; k++) {
+        await second(0, to, k);
+        await sleep(1000);
+      }
+      return residentBytes(live.pid!);
+    };
+    const few = 1500;
+    const many = 4500;
+    await fill(0, few);
+    const before = await settled(few);
+    await fill(few, many);
+    const after = await settled(many);
+    return [
       {
-        name: 'memory a live series, state included',
-        value: (Math.max(...memory) - before) / count / 1024,
+        name: 'memory a live series: resident',
+        value: (after - before) / (many - few) / 1024,
         unit: 'KiB',
-        least: 64,
-        note: 'resident memory beyond that of an idle worker',
+        note: `resident memory of the live worker with ${many} series less that with ${few}: with garbage not yet collected`,
       },
     ];
   } finally {

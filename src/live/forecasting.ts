@@ -5,6 +5,7 @@ import type { LiveOutput, PointScore } from './feed.js';
 import type { LiveSeries } from './live-series.js';
 import { advanceAll } from './loader.js';
 import { asStored } from './output-codec.js';
+import type { Standing } from './standing.js';
 
 /** Scores beyond this say nothing more. */
 const MAX_SCORE = 1000;
@@ -66,9 +67,10 @@ function notice(series: LiveSeries): void {
   series.scores = [...series.scores, ...scores].slice(-patch);
 }
 
-function scoreOf(time: number, value: number, { levels, quantiles }: LiveOutput, index: number): PointScore {
-  const at = (level: number) => quantiles[nearest(levels, level)]![index]!;
-  const [low, expected, high] = [at(0.1), at(0.5), at(0.9)];
+function scoreOf(time: number, value: number, { times, quantiles }: Standing, index: number): PointScore {
+  const low = quantiles[index]!;
+  const expected = quantiles[times.length + index]!;
+  const high = quantiles[2 * times.length + index]!;
   const distance = value - expected;
   const spread = (distance >= 0 ? high - expected : expected - low) / Z90;
   // A forecast without spread (a constant history) is right or wrong, within rounding.
@@ -76,9 +78,6 @@ function scoreOf(time: number, value: number, { levels, quantiles }: LiveOutput,
   const score = Math.abs(distance) <= slack ? 0 : distance / spread;
   return { time, value, expected, low, high, score: Math.max(-MAX_SCORE, Math.min(MAX_SCORE, score)) };
 }
-
-const nearest = (levels: readonly number[], wanted: number) =>
-  levels.reduce((best, level, i) => (Math.abs(level - wanted) < Math.abs(levels[best]! - wanted) ? i : best), 0);
 
 function outputOf(series: LiveSeries, model: string, levels: readonly number[], quantiles: Float64Array[]): LiveOutput {
   const core = series.core!;

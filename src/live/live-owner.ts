@@ -21,6 +21,7 @@ import { OutputStore } from './output-store.js';
 import { demandedSeries, type NamedSeries, seriesByNumber, settleCursor, trimLog } from './owner-queries.js';
 import type { Publisher } from './publish.js';
 import { addSnapshots } from './snapshot.js';
+import { standingOf } from './standing.js';
 
 export interface OwnerOptions {
   database: Database;
@@ -223,7 +224,9 @@ export class LiveOwner {
   private async take(rows: readonly NamedSeries[]): Promise<void> {
     const fresh = rows.filter(({ id }) => !this.series.has(Number(id)));
     if (fresh.length === 0) return;
-    const present = new Map((await this.outputs.byId(fresh.map(({ id }) => id))).map((one) => [one.seriesId, one]));
+    const present = new Map(
+      (await this.outputs.byId(fresh.map(({ id }) => id))).map((one) => [one.seriesId, standingOf(one)]),
+    );
     for (const { id, owner, name } of fresh) {
       const partition = partitionOf(id);
       if (this.series.has(Number(id)) || !this.leases.get(partition)) continue;
@@ -409,7 +412,7 @@ export class LiveOwner {
   private settle({ outputs, snapshots, deleted }: Committed, taken: ReadonlyMap<StoredState, LiveSeries>): void {
     for (const output of outputs) {
       const series = this.series.get(Number(output.seriesId));
-      if (series) series.output = output;
+      if (series) series.output = standingOf(output);
     }
     for (const id of deleted) {
       const series = this.series.get(Number(id));

@@ -1,7 +1,8 @@
-import type { LiveOutput, PointScore } from './feed.js';
+import type { PointScore } from './feed.js';
 import type { LogEntry } from './log/entry.js';
 import type { SeriesCore } from './series-core.js';
 import type { Slot } from './snapshot.js';
+import type { Standing } from './standing.js';
 
 /** Points that came while a series is being read; they are worked in afterwards, unless the reading has seen them. */
 export interface Piece {
@@ -31,8 +32,8 @@ export class LiveSeries {
   idleSince: number | undefined;
   /** Steps that are demanded; 0 while nobody wants a forecast. */
   horizon = 0;
-  /** The present output, as it was committed. */
-  output: LiveOutput | undefined;
+  /** The present output, as it was committed, as far as the next one needs it. */
+  output: Standing | undefined;
   /** A forecast is wanted although no point came. */
   wanting = false;
   /** Time of the latest step that was compared with the forecast that stood. */

@@ -47,7 +47,7 @@ export class SeriesCore {
   private readonly sums: Float64Array;
   private readonly counts: Uint32Array;
   /** Steps behind the open patch, until `close`. */
-  private beyond = new Map<number, Sum>();
+  private beyond: Map<number, Sum> | undefined;
   /** One more than the last step of the open patch that has points. */
   private end: number;
   /** A step that the state has already seen has changed. */
@@ -121,6 +121,7 @@ export class SeriesCore {
     const seen = Number.isFinite(value) ? 1 : 0;
     const i = step - this.plan.kept;
     if (i >= this.patch) {
+      this.beyond ??= new Map();
       const there = this.beyond.get(step);
       if (there) {
         there.sum += seen ? value : 0;
@@ -138,7 +139,7 @@ export class SeriesCore {
 
   /** Whether points were added that the state has not taken in. */
   get due(): boolean {
-    return this.changed || this.beyond.size > 0 || this.position < this.end;
+    return this.changed || this.beyond !== undefined || this.position < this.end;
   }
 
   /**
@@ -151,11 +152,12 @@ export class SeriesCore {
       state.features.assign(base);
       this.changed = false;
     }
-    if (this.beyond.size === 0) {
+    if (!this.beyond) {
       this.push(this.end);
       return { patches: undefined, rest: undefined, between: () => {} };
     }
-    const unrolled = this.unroll();
+    const unrolled = this.unroll(this.beyond);
+    this.beyond = undefined;
     const { values } = unrolled;
     const { kept } = this.plan;
     this.push(kept + patch);
@@ -177,11 +179,10 @@ export class SeriesCore {
   }
 
   /** Values of the steps behind the open patch, gaps as NaN, long gaps cut. */
-  private unroll(): Unrolled {
+  private unroll(beyond: ReadonlyMap<number, Sum>): Unrolled {
     const { kept } = this.plan;
-    const steps = [...this.beyond.keys()].sort((a, b) => a - b);
-    const found = steps.map((step) => this.beyond.get(step)!);
-    this.beyond = new Map();
+    const steps = [...beyond.keys()].sort((a, b) => a - b);
+    const found = steps.map((step) => beyond.get(step)!);
     const season = this.base.season;
     const cycle = season === 1 ? 1 : CYCLE * season <= 2 * LONGEST_GAP ? CYCLE * season : season;
     let previous = this.end - 1;
