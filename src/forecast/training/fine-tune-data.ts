@@ -18,8 +18,10 @@ export interface FineTuneSeries {
 const LONGEST = 1152;
 /** Values before the tail that a series needs to be judged, and that the corpus needs at all. */
 const SHORTEST = 16;
-/** Tails judged at most, the latest first: more would cost time and change little. */
-const MOST_TAILS = 256;
+/** Windows that a tail is cut into where it is long enough: one alone is a small sample. */
+const WINDOWS = 4;
+/** Windows judged at most, over all series: more would cost time and change little. */
+const MOST_WINDOWS = 256;
 
 export interface FineTuneData {
   /** All series without their tails. */
@@ -28,9 +30,16 @@ export interface FineTuneData {
   tails: { part: PartOptions; buffers: PartBuffers; series: number; steps: number };
 }
 
+/** One forecast that is judged: of the series with this index, of `steps` values from `end` on. */
+interface TailWindow {
+  series: number;
+  end: number;
+  steps: number;
+}
+
 /**
- * The last `tail` values of every series long enough are held out; the rest is the corpus. A tail is two seasons, or two
- * patches without one, at most a fifth of the series.
+ * The tail of every series long enough is held out; the rest is the corpus. A tail is up to four windows of two seasons,
+ * or of two patches without a season, at most a fifth of the series.
  *
  * @param tokens tokens of one training batch, about
  * @throws AdderError `NO_VALUES` or `TOO_SHORT` if there is nothing to train on or to be judged by
@@ -41,16 +50,12 @@ export function fineTuneData(
   tokens: number,
 ): FineTuneData {
   const cleaned = series.map(clean);
-  const tails = cleaned.map(({ values, season }) => {
-    const wanted = Math.min(season > 1 ? 2 * season : 2 * config.patch, LONGEST / 4);
-    const steps = Math.min(wanted, Math.floor(values.length / 5));
-    return values.length - steps >= SHORTEST && values.subarray(values.length - steps).some(isNumber) ? steps : 0;
-  });
+  const tails = cleaned.map(({ values, season }, i) => tailOf(values, season, config.patch, i));
   const corpus = corpusOf(
-    cleaned.map((one, i) => ({ ...one, values: one.values.subarray(0, one.values.length - tails[i]!) })),
+    cleaned.map((one, i) => ({ ...one, values: one.values.subarray(0, tails[i]![0]?.end ?? one.values.length) })),
   );
   const longest = corpus.length.reduce((a, b) => Math.max(a, b), 0);
-  const judged = tails.flatMap((steps, i) => (steps > 0 ? [i] : [])).slice(0, MOST_TAILS);
+  const judged = tails.flat().slice(0, MOST_WINDOWS);
   if (judged.length === 0 || longest < SHORTEST) {
     throw new AdderError({
       code: 'TOO_SHORT',
@@ -73,15 +78,27 @@ export function fineTuneData(
     weighting: 'long',
     shortestSeries: Math.min(SHORTEST, longest),
     rollout: 0.3,
-    longestRollout: Math.max(2, Math.ceil(Math.max(...tails) / patch)),
+    longestRollout: Math.max(2, Math.ceil(Math.max(...judged.map(({ steps }) => steps)) / patch)),
     lookAhead: 0.2,
   };
-  const steps = judged.reduce((sum, i) => sum + tails[i]!, 0);
   return {
     corpus,
     part,
-    tails: { ...tailWindows(cleaned, tails, judged, part, config), series: judged.length, steps },
+    tails: {
+      ...tailWindows(cleaned, judged, part, config),
+      series: new Set(judged.map((window) => window.series)).size,
+      steps: judged.reduce((sum, { steps }) => sum + steps, 0),
+    },
   };
+}
+
+/** The windows of a series' tail, the earliest first; none where the series is too short or the tail holds no value. */
+function tailOf(values: Float64Array, season: number, patch: number, series: number): TailWindow[] {
+  const room = Math.floor(values.length / 5);
+  const steps = Math.min(season > 1 ? 2 * season : 2 * patch, LONGEST / 4, room);
+  const count = steps > 0 ? Math.min(WINDOWS, Math.floor(room / steps)) : 0;
+  if (values.length - count * steps < SHORTEST) return [];
+  return Array.from({ length: count }, (_, k) => ({ series, end: values.length - (count - k) * steps, steps }));
 }
 
 const isNumber = (v: number) => !Number.isNaN(v);
@@ -148,32 +165,34 @@ function standardised(values: Float64Array): Float64Array {
 /** Each tail as it would be forecast: its history ends at a patch boundary, its own patches are hidden but are targets. */
 function tailWindows(
   series: { values: Float64Array; season: number; frequencyClass: number }[],
-  tails: readonly number[],
-  judged: readonly number[],
+  judged: readonly TailWindow[],
   { lookAhead: _, ...training }: PartOptions,
   config: ForecasterConfig,
 ): { part: PartOptions; buffers: PartBuffers } {
   const { patch } = config;
-  const ahead = (i: number) => Math.ceil(tails[i]! / patch);
-  const past = (i: number) => Math.min(Math.ceil((series[i]!.values.length - tails[i]!) / patch), LONGEST / patch);
-  const tokens = Math.max(...judged.map((i) => past(i) + ahead(i) - 1));
+  const patches = ({ end, steps }: TailWindow) => {
+    const past = Math.min(Math.ceil(end / patch), LONGEST / patch);
+    return { past, used: past + Math.ceil(steps / patch) - 1 };
+  };
+  const tokens = Math.max(...judged.map((window) => patches(window).used));
   const part: PartOptions = { ...training, lookAhead: 0, length: tokens * patch, windows: judged.length };
   const buffers = allocatePart(part);
   const state = new FeatureState(config);
   const [F, C] = [buffers.features, buffers.candidates].map((a) => a.length / (judged.length * tokensOf(part)));
   let count = 0;
-  judged.forEach((i, row) => {
-    const { values, season, frequencyClass } = series[i]!;
-    const end = values.length - tails[i]!;
-    const used = past(i) + ahead(i) - 1;
+  judged.forEach((window, row) => {
+    const { values, season, frequencyClass } = series[window.series]!;
+    const { end } = window;
+    const stop = end + window.steps;
+    const { past, used } = patches(window);
     state.reset(season);
-    let next = end - past(i) * patch;
+    let next = end - past * patch;
     for (let j = 0; j < used; j++) {
       for (let p = 0; p < patch; p++, next++) state.push(next >= 0 && next < end ? values[next]! : Number.NaN);
       const token = row * tokens + j;
       const ready = state.emit(buffers.features, token * F!, buffers.candidates, token * C!);
       for (let p = 0; p < patch; p++) {
-        const value = ready && j >= past(i) - 1 ? (values[next + p] ?? Number.NaN) : Number.NaN;
+        const value = ready && j >= past - 1 && next + p < stop ? values[next + p]! : Number.NaN;
         if (Number.isNaN(value)) continue;
         buffers.target[token * patch + p] = state.toUnits(value);
         buffers.weights[token * patch + p] = 1;
