@@ -8,6 +8,7 @@ import { loadLibrary } from '../../src/audio/data/pack.js';
 import { callActivity, readCalls, turnStatistics } from '../../src/audio/data/turns.js';
 import { loadResampler } from '../../src/audio/decode/index.js';
 import { DEFAULT_SPEECH_MODEL, loadSpeechModel, type SpeechModel } from '../../src/audio/model/index.js';
+import { halves } from '../../src/audio/training/refit.js';
 import { DEFAULT_TURN_MODEL, loadTurnModel } from '../../src/audio/turns/index.js';
 import type { Backend } from '../../src/engine/backend.js';
 import { createWasmBackend } from '../../src/engine/backends/wasm/index.js';
@@ -116,11 +117,12 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
 
 const rounded = (_: string, v: unknown) => (typeof v === 'number' ? Math.round(v * 1e4) / 1e4 : v);
 
-/** Streams of speakers and noises held out, with tight labels. */
+/** Streams of speakers whom neither training nor the head's refitting heard, and of noises held out; labels are tight. */
 async function composed(root: string, count: number): Promise<Heard[]> {
   await loadResampler();
   const turns = turnStatistics(readCalls(join(root, 'swb_turns', 'train.jsonl.gz')));
-  return heldOutStreams(await loadLibrary({ root, split: 'dev' }), turns, count);
+  const [, strangers] = halves(await loadLibrary({ root, split: 'dev' }));
+  return heldOutStreams(strangers, turns, count);
 }
 
 function excerpts(root: string): Promise<Recording[]> {

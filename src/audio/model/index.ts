@@ -1,4 +1,5 @@
 export { SPECTRAL_LEADS, type SpeechCalibration, type SpeechConfig } from './config.js';
+export { hiddenStates } from './hidden.js';
 export { SpeechListener, type SpeechSession, type SpeechState } from './listener.js';
 export { DEFAULT_SPEECH_MODEL, loadSpeechModel, writeSpeechModel } from './load.js';
 export { SpeechModel } from './model.js';

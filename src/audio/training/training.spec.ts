@@ -14,7 +14,8 @@ import type { Library } from '../data/pack.js';
 import { loadResampler } from '../decode/index.js';
 import { FEATURES, MEL_BANDS } from '../features/index.js';
 import { IGNORE } from '../metrics/index.js';
-import { EVENT_LOGITS, SPECTRAL_LEADS, type SpeechConfig } from '../model/config.js';
+import { EVENT_LOGITS, NO_CALIBRATION, SPECTRAL_LEADS, type SpeechConfig } from '../model/config.js';
+import { hiddenStates, SpeechModel } from '../model/index.js';
 import { SpeechNetwork, speechParameters } from '../model/network.js';
 import { loadTurnModel, scanConversation } from '../turns/index.js';
 import { readListeningTraining } from './config.js';
@@ -22,6 +23,7 @@ import { ExampleWindow } from './example-window.js';
 import { OUTLOOK_FIGURES, OutlookBatch } from './outlook-batch.js';
 import { LABEL_CODES, labelCodes, labelOf, partOf } from './outlook-labels.js';
 import { colourOf } from './outlook-task.js';
+import { type EventHead, halves, refitEvents } from './refit.js';
 import { runListeningTraining } from './run.js';
 import { labelledCall, swappedCode, TURN_CODES, turnLabelOf } from './turn-labels.js';
 import { disturb } from './turn-task.js';
@@ -373,5 +375,49 @@ describe('a run of the turn model', () => {
       expect.objectContaining({ code: 'BAD_CONFIG', where: { file, field: 'batch.sequences' } }),
     );
     writeFileSync(file, JSON.stringify(config));
+  });
+});
+
+describe('refitting the event head', () => {
+  it('halves a library without a speaker or a clip in common', () => {
+    const whole = library();
+    const [one, two] = halves(whole);
+    expect(one.speech[0].clips.map((c) => c.speaker)).toEqual(['a', 'a']);
+    expect(two.speech[0].clips.map((c) => c.speaker)).toEqual(['b', 'b']);
+    const alone = { ...whole, speech: [{ ...whole.speech[0], clips: one.speech[0].clips }] };
+    expect(halves(alone).map((l) => l.speech[0].clips.map((c) => c.name))).toEqual([['c0'], ['c1']]);
+  });
+
+  it('lowers the loss of the streams it is fitted on, the encoder untouched', async () => {
+    const backend = createReferenceBackend();
+    const layout = new ParameterLayout(speechParameters(model));
+    const values = layout.initial(new Random(5));
+    const parts = { name: 'x', digest: 'x', config: model, calibration: NO_CALIBRATION };
+    const listener = new SpeechModel(backend, { ...parts, values });
+    const pool = new ComposerPool(library(), turns, { seed: 3, seconds: [4, 5] }, { threads: 0 });
+    const examples = [await pool.next(), await pool.next()];
+    const head = { weight: new Float32Array(EVENT_LOGITS * model.dModel), bias: new Float32Array(EVENT_LOGITS) };
+    const fitted = await refitEvents(listener, examples, head);
+    const loss = async ({ weight, bias }: EventHead) => {
+      let [sum, count] = [0, 0];
+      for (const example of examples) {
+        const hidden = await hiddenStates(listener, example.features);
+        labelCodes(example).forEach((code, t) => {
+          for (let c = 0; c < EVENT_LOGITS; c++) {
+            const label = labelOf(code, c);
+            if (label === undefined) continue;
+            let x = bias[c];
+            for (let k = 0; k < model.dModel; k++) x += weight[c * model.dModel + k] * hidden[t * model.dModel + k];
+            sum += Math.log1p(Math.exp(label ? -x : x));
+            count++;
+          }
+        });
+      }
+      return sum / count;
+    };
+    expect(await loss(head)).toBeCloseTo(Math.LN2, 6);
+    // Twelve steps: there is one batch of frames.
+    expect(await loss(fitted)).toBeLessThan(Math.LN2 - 0.015);
+    await backend.dispose();
   });
 });
