@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import protobuf from 'protobufjs';
-import { compressSync } from 'snappy';
+import { compressSync, uncompressSync } from 'snappy';
 import { type Answer, call, startApp, type TestApp } from '../../http/app.js';
 
 /** The messages of the two specifications. */
@@ -74,6 +76,23 @@ const written = ({ headers }: Answer<unknown>) =>
   ['samples', 'histograms', 'exemplars'].map((what) => headers.get(`x-prometheus-remote-write-${what}-written`));
 
 describe('remote write 1.0', () => {
+  it('commits a request of Prometheus itself, sample for sample', async () => {
+    const body = readFileSync(join(process.cwd(), 'test/live/doors/fixtures/prometheus-2.42.snappy'));
+    expect((await send(body)).status).toBe(204);
+    interface Sent {
+      timeseries: { labels: { name: string; value: string }[]; samples: { value: number; timestamp: string }[] }[];
+    }
+    const decoded = one.decode(uncompressSync(body) as Buffer);
+    const { timeseries } = one.toObject(decoded, { longs: String, defaults: true }) as Sent;
+    expect(timeseries.length).toBeGreaterThan(50);
+    for (const { labels: pairs, samples } of timeseries) {
+      const metric = pairs.find(({ name }) => name === '__name__')!.value;
+      const inside = pairs.filter(({ name }) => name !== '__name__').map(({ name, value }) => `${name}="${value}"`);
+      const stored = await points(`${metric}{${inside.sort().join(',')}}`);
+      expect(stored).toEqual(expect.arrayContaining(samples.map(({ value }) => (Number.isNaN(value) ? null : value))));
+    }
+  });
+
   it('commits samples, whatever the order of labels, and takes repetitions', async () => {
     const request = packed(one, {
       timeseries: [
