@@ -97,6 +97,7 @@ export class LiveOwner {
   async start(): Promise<void> {
     await this.demands.refresh();
     await this.beat();
+    await Promise.all(this.busy);
     this.every(this.options.leaseMs / 5, () => this.beat());
     this.every(DEMAND_EVERY_MS, () => this.refreshDemands());
     this.every(TRIM_EVERY_MS, () => trimLog(this.options.database));
@@ -135,15 +136,18 @@ export class LiveOwner {
     const timer = setInterval(() => {
       if (active) return;
       active = true;
-      const done: Promise<void> = work()
-        .catch(this.options.onError)
-        .finally(() => {
+      this.track(
+        work().finally(() => {
           active = false;
-          this.busy.delete(done);
-        });
-      this.busy.add(done);
+        }),
+      );
     }, ms);
     this.timers.push(timer);
+  }
+
+  private track(work: Promise<void>): void {
+    const done: Promise<void> = work.catch(this.options.onError).finally(() => this.busy.delete(done));
+    this.busy.add(done);
   }
 
   // Ownership
@@ -151,7 +155,8 @@ export class LiveOwner {
   private async beat(): Promise<void> {
     const { lost, claimed, surplus } = await this.leases.beat();
     this.drop(lost);
-    for (const one of claimed) await this.adopt(one);
+    // Not waited for: the next sign of life must not be late.
+    for (const one of claimed) this.track(this.adopt(one));
     if (surplus > 0 && claimed.length === 0) {
       await this.between(() => this.giveBack(this.leases.partitions.slice(-surplus)));
     }
@@ -160,8 +165,15 @@ export class LiveOwner {
   /** From now on this partition is ours: its states are read in one view with the log, whatever the owner before had done. */
   private async adopt({ partition, cursor }: Held): Promise<void> {
     const { database, follower } = this.options;
-    await follower.follow(partition, await settleCursor(database, partition, cursor));
-    await this.take(await demandedSeries(database, [partition]));
+    try {
+      await follower.follow(partition, await settleCursor(database, partition, cursor));
+      await this.take(await demandedSeries(database, [partition]));
+    } catch (error) {
+      // Whoever gets it next begins anew; that may be us.
+      this.drop([partition]);
+      await this.leases.release([partition]);
+      throw error;
+    }
   }
 
   private async giveBack(partitions: readonly number[]): Promise<void> {

@@ -244,6 +244,7 @@ export class LogFollower {
         await client.connect();
         await client.query(`listen ${LOG_CHANNEL}`);
         this.client = client;
+        if (this.closed) await client.end();
         this.look();
         await ended;
       } catch (error) {
