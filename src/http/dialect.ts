@@ -5,8 +5,6 @@ import { problemOf } from './problem.js';
 export interface ErrorDialect {
   claims(path: string): boolean;
   contentType: string;
-  /** Another error where the protocol has another status for it. */
-  adapt?(error: RequestError, path: string): RequestError;
   body(error: RequestError, requestId: string): unknown;
 }
 

@@ -22,8 +22,7 @@ export class ProblemFilter implements ExceptionFilter {
   answer(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const path = request.url.split('?', 1)[0]!;
     const dialect = this.dialects.find(({ claims }) => claims(path)) ?? PROBLEM_DIALECT;
-    const found = asRequestError(thrown);
-    const error = dialect.adapt?.(found, path) ?? found;
+    const error = asRequestError(thrown);
     const id = String(request.id);
     if (error.status >= 500) {
       const cause = (error.cause as Error | undefined) ?? error;

@@ -35,7 +35,7 @@ afterAll(async () => {
 
 const pathOf = ({ path }: Operation) =>
   path.replace(/\{(\w+)\}/g, (_all, name: string) => PATHS[path]?.[name] ?? 'unknown');
-const exampleOf = (operation: Operation) => JSON.stringify(EXAMPLES[nameOf(operation)] ?? {});
+const exampleOf = (operation: Operation) => JSON.stringify(EXAMPLES[nameOf(operation)] ?? { none: true });
 
 const json = { 'content-type': 'application/json' };
 const encoded = (encoding: string) => ({ ...json, 'content-encoding': encoding });

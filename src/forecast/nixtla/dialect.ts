@@ -1,6 +1,5 @@
 import type { ErrorDialect } from '../../http/dialect.js';
 import type { RequestError } from '../../platform/request-error.js';
-import { invalid } from './invalid.js';
 
 /** Paths of the Nixtla protocol; KServe shares /v2 with it. */
 export function isNixtlaPath(path: string): boolean {
@@ -18,9 +17,6 @@ export function isNixtlaPath(path: string): boolean {
 export const NIXTLA_DIALECT: ErrorDialect = {
   claims: isNixtlaPath,
   contentType: 'application/json; charset=utf-8',
-  // A job that is too large is 422, like all else that no repetition helps.
-  adapt: (error, path) =>
-    error.status === 413 && path.endsWith('/async') ? invalid(error.message, 'series', error.fix) : error,
   body: (error, requestId) => (error.status === 422 ? fastApi(error, requestId) : plain(error, requestId)),
 };
 

@@ -57,7 +57,8 @@ const PING_EVERY_MS = 10_000;
 const PING_TIMEOUT_MS = 30_000;
 const CLOSE_MS = 5000;
 
-/** Time that a portion of patient work shall take, seconds. */
+/** Time that a batch that somebody waits for, and a portion of patient work, shall take, seconds. */
+const BATCH_S = 2;
 const PORTION_S = 0.3;
 
 /** Models whose last run is remembered. */
@@ -81,8 +82,8 @@ export class InferenceClient implements ForecastEngine {
   private startAt = 0;
   private closed = false;
   private lastEnd = '';
-  /** Weight computed in a second, smoothed. */
-  private rate = 0;
+  /** Weight computed in a second, smoothed, by model and kind of work: they differ by orders of magnitude. */
+  private readonly rates = new Map<string, number>();
   /** What ran each model last; as many as the process holds, and a few that it held. */
   private readonly ran = new Map<string, ModelInfo>();
 
@@ -137,8 +138,8 @@ export class InferenceClient implements ForecastEngine {
     call: ForecastCall,
     wait: (results: Promise<Works[K]['result']>[]) => Promise<T>,
   ): Promise<T> {
-    call.signal?.throwIfAborted();
     const model = await this.locate(call.model);
+    call.signal?.throwIfAborted();
     if (this.closed) throw lost('the service is stopping');
     const { queueSize } = this.options.config.inference;
     // A single call may be larger than the queue when nothing else waits.
@@ -254,8 +255,12 @@ export class InferenceClient implements ForecastEngine {
     const first = this.queue.next();
     if (!first) return;
     const { batchSize, batchDelayMs } = this.options.config.inference;
-    // What nobody waits for is taken in small portions, because whoever comes meanwhile waits for the whole portion.
-    const size = isPatient(first) ? Math.min(batchSize, Math.max(8, this.rate * PORTION_S)) : batchSize;
+    // Whoever comes meanwhile waits for the whole batch, so none is long, and what nobody waits for comes in small portions.
+    const rate = this.rates.get(rateKey(first));
+    const portion = isPatient(first)
+      ? Math.max(1, (rate ?? 0) * PORTION_S)
+      : Math.max(8, (rate ?? batchSize) * BATCH_S);
+    const size = Math.min(batchSize, portion);
     const full = this.queue.size >= batchSize || first.crashes > 0;
     const wait = Math.max(full ? 0 : first.since + batchDelayMs - performance.now(), this.startAt - performance.now());
     if (wait > 0) this.timer = setTimeout(() => this.pump(), wait);
@@ -274,7 +279,10 @@ export class InferenceClient implements ForecastEngine {
       this.futile = 0;
       this.settle(batch, reply);
       const now = (batch.reduce((sum, { weight }) => sum + weight, 0) / computeMs) * 1000;
-      this.rate = this.rate === 0 ? now : 0.8 * this.rate + 0.2 * now;
+      const key = rateKey(batch[0]!);
+      const before = this.rates.get(key);
+      if (this.rates.size >= MAX_RAN) this.rates.clear();
+      this.rates.set(key, before === undefined ? now : 0.8 * before + 0.2 * now);
       this.options.onBatch?.({ model, size: batch.length, waitMs: begin - batch[0]!.since, computeMs });
     } catch (error) {
       this.again(batch, error as Error);
@@ -363,7 +371,9 @@ export class InferenceClient implements ForecastEngine {
   }
 
   private retryAfter(): number {
-    const seconds = this.rate > 0 ? this.queue.size / 2 / this.rate : 1;
+    const first = this.queue.next();
+    const rate = first ? this.rates.get(rateKey(first)) : undefined;
+    const seconds = rate ? this.queue.size / 2 / rate : 1;
     return Math.min(60, Math.max(1, Math.ceil(seconds)));
   }
 
@@ -372,6 +382,8 @@ export class InferenceClient implements ForecastEngine {
     return this.lastEnd;
   }
 }
+
+const rateKey = ({ model, kind }: Pick<Waiting, 'model' | 'kind'>) => `${kind} ${model}`;
 
 /** Work in a request: 1 for each thousand values that a scan reads. */
 function weightOf(kind: WorkKind, request: Works[WorkKind]['request']): number {

@@ -42,6 +42,17 @@ export const EXAMPLES: Record<string, object> = {
   'POST /v2/online_anomaly_detection': { ...frame, h: 2, detection_size: 10, level: 99 },
   'POST /v2/models/{model}/infer': { id: '1', inputs, parameters: { horizon: 4, quantiles: [0.1, 0.5], season: 7 } },
   'POST /v2/models/{model}/versions/1/infer': { inputs, outputs: [{ name: 'quantiles' }], parameters: { horizon: 2 } },
+  'POST /v2/forecast/async': { ...frame, h: 4, level: [80], job_options: { timeout_seconds: 20 } },
+  'POST /v2/cross_validation/async': { ...frame, h: 4, n_windows: 2, job_options: { timeout_seconds: 20 } },
+  'POST /v2/historic_forecast/async': { ...frame, job_options: { timeout_seconds: 20 } },
+  'POST /v2/anomaly_detection/async': { ...frame, level: 99, job_options: { timeout_seconds: 20 } },
+  'POST /v2/online_anomaly_detection/async': {
+    ...frame,
+    h: 2,
+    detection_size: 10,
+    job_options: { timeout_seconds: 20 },
+  },
+  'POST /v1/jobs': { kind: 'backtest', series: ['stored'], horizon: 1, levels: [80] },
   'POST /v1/keys': { name: 'a key', scopes: ['read'], limits: { ratePerMinute: 5 } },
 };
 
