@@ -50,8 +50,7 @@ function neuralEntry(path: string, name: string): CatalogueEntry[] {
         kind: 'neural',
         about: card?.split('\n').find((line) => line.trim() !== '' && !line.startsWith('#')) ?? 'a neural forecaster',
         size,
-        // Weights are float32; the header is small beside them.
-        parameters: Math.round(size / 4),
+        ...parametersOf(path),
         ...(card ? { card } : {}),
         ...(evaluation ? { evaluation: JSON.parse(evaluation) as unknown } : {}),
       },
@@ -59,6 +58,13 @@ function neuralEntry(path: string, name: string): CatalogueEntry[] {
   } catch {
     return [];
   }
+}
+
+/** What the training run recorded; files hold two bytes a weight or four. */
+function parametersOf(path: string): Pick<CatalogueEntry, 'parameters'> {
+  const config = JSON.parse(readIf(join(path, 'config.json')) ?? '{}') as { training?: { parameters?: number } };
+  const parameters = config.training?.parameters;
+  return parameters === undefined ? {} : { parameters };
 }
 
 function readIf(path: string): string | undefined {
