@@ -114,7 +114,7 @@ async function longestHold(address: string): Promise<number> {
 export async function clientRows(
   queue: 'redis' | 'postgres',
   backend: string | undefined,
-  { seconds = 8, rounds = 3 } = {},
+  { seconds = 5, rounds = 3 } = {},
 ): Promise<Row[]> {
   const one: number[] = [];
   const many: number[] = [];
@@ -162,7 +162,7 @@ const SERIES = 1000;
 const POINTS = 200;
 
 /** One `/v2/forecast` of a thousand series, and how long it holds the event loop of the API. */
-export async function nixtlaRows(backend: string | undefined, { repeats = 5 } = {}): Promise<Row[]> {
+export async function nixtlaRows(backend: string | undefined, { repeats = 3 } = {}): Promise<Row[]> {
   const payload = Buffer.from(
     JSON.stringify({
       model: 'timegpt-1',

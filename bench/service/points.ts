@@ -38,7 +38,7 @@ async function rate(total: number, work: () => Promise<unknown>): Promise<number
 }
 
 /** Rows of a PostgreSQL of its own; the first round warms caches and is thrown away. */
-export async function pointRows({ rounds = 5 } = {}): Promise<Row[]> {
+export async function pointRows({ rounds = 3 } = {}): Promise<Row[]> {
   const dir = mkdtempSync(join(tmpdir(), 'adder-bench-'));
   const server = await startPostgres(dir);
   const database = await Database.open({ url: server.url });

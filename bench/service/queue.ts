@@ -37,7 +37,7 @@ async function load(engine: QueueEngine, clients: number, seconds: number) {
   return { latencies: latencies.sort((a, b) => a - b), rate };
 }
 
-export async function queueRows(kind: 'redis' | 'postgres', { seconds = 6 } = {}): Promise<Row[]> {
+export async function queueRows(kind: 'redis' | 'postgres', { seconds = 4 } = {}): Promise<Row[]> {
   const { services, stop } = await startService({ queue: kind, model: 'naive', api: false });
   const database = await Database.open({ url: services.databaseUrl });
   const jobs = await JobSystem.open({ table: jobTable, database, connection: services.queue, maxUnfinished: 10_000 });

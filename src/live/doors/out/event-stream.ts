@@ -14,6 +14,8 @@ export class EventStream extends Readable {
 
   constructor() {
     super({ highWaterMark: 65_536, encoding: 'utf8' });
+    // Headers travel with the first bytes, and a client counts as connected when it has them.
+    this.push(': connected\n\n');
     this.heart = setInterval(() => {
       if (this.wanted) this.wanted = this.push(': still here\n\n');
     }, HEARTBEAT_MS);
