@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import { type Caller, From, Needs } from '../../../http/auth/caller.js';
 import { type ApiContext, InjectApi } from '../../../http/context.js';
+import { RequestError } from '../../../platform/request-error.js';
 import { EventStream } from './event-stream.js';
 import { exposition } from './exposition.js';
 import { eventsOf, filterOf } from './output-json.js';
@@ -13,11 +14,14 @@ import { scrapeQuery, wantedQuery } from './wanted-query.js';
 /** Series of one scrape. */
 const MAX_SCRAPED = 10_000;
 const PAGE = 1000;
+/** Event streams of one account in one process. */
+const MAX_STREAMS = 1000;
 
 @ApiTags('live')
 @Controller('v1/live')
 export class OutputsController {
   private readonly standing: StandingSubscriptions;
+  private readonly streams = new Map<string, number>();
 
   constructor(@InjectApi() private readonly api: ApiContext) {
     this.standing = new StandingSubscriptions(api.live.feed, (error) =>
@@ -37,17 +41,25 @@ export class OutputsController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const stream = new EventStream();
+    const { owner } = caller;
     const { horizon } = query;
-    const subscription = await this.api.live.feed.subscribe(
-      caller.owner,
-      filterOf(query),
-      horizon === undefined ? {} : { horizon },
-      (output) => {
+    const filter = filterOf(query);
+    this.count(owner, 1);
+    const stream = new EventStream();
+    const subscription = await this.api.live.feed
+      .subscribe(owner, filter, horizon === undefined ? {} : { horizon }, (output) => {
         for (const event of eventsOf(output, query)) stream.send(event);
-      },
-    );
+      })
+      .catch((error) => {
+        this.count(owner, -1);
+        stream.destroy();
+        throw error;
+      });
+    let ended = false;
     const end = () => {
+      if (ended) return;
+      ended = true;
+      this.count(owner, -1);
       stream.destroy();
       subscription.close().catch((error) => this.api.log.warn({ err: error }, 'a subscription did not end'));
     };
@@ -83,5 +95,20 @@ export class OutputsController {
     }
     reply.header('content-type', 'text/plain; version=0.0.4; charset=utf-8');
     return exposition(outputs, query.step);
+  }
+
+  private count(owner: string, change: number): void {
+    const count = (this.streams.get(owner) ?? 0) + change;
+    if (change > 0 && count > MAX_STREAMS) {
+      throw new RequestError({
+        status: 429,
+        code: 'TOO_MANY_CONNECTIONS',
+        message: `${MAX_STREAMS} event streams of this account are open`,
+        fix: 'listen to many series with one stream, by a prefix',
+        retryAfter: 10,
+      });
+    }
+    if (count > 0) this.streams.set(owner, count);
+    else this.streams.delete(owner);
   }
 }
