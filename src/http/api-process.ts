@@ -1,5 +1,6 @@
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Logger } from 'pino';
+import { AudioDoors, ClipScanner } from '../audio/audio-doors.js';
 import { ModelNames } from '../forecast/model-names.js';
 import { ForecastService } from '../forecast/rest/forecast-service.js';
 import { QueueEngine } from '../jobs/forecast/queue-engine.js';
@@ -35,6 +36,7 @@ export class ApiProcess {
     readonly address: string,
     private readonly api: ApiContext,
     private readonly doors: LiveDoors,
+    private readonly audio: AudioDoors,
   ) {}
 
   /** Throws AdderErrors: those of the database, and `NO_KEYS` where it would listen to the network without any key. */
@@ -80,6 +82,7 @@ export class ApiProcess {
         jobs,
         live,
       };
+      const audio = new AudioDoors(api);
       const holder = new OpenApiHolder();
       const metrics = new HttpMetrics();
       const app = await createApp(api, {
@@ -93,15 +96,16 @@ export class ApiProcess {
         providers: [
           { provide: OpenApiHolder, useValue: holder },
           { provide: HttpMetrics, useValue: metrics },
+          { provide: ClipScanner, useValue: audio.clips },
         ],
       });
       holder.document = openApiDocument(app);
-      const doors = await LiveDoors.open(api, app.getHttpServer(), metrics.registry);
+      const doors = await LiveDoors.open(api, app.getHttpServer(), metrics.registry, audio.sockets);
       await app.listen(config.server.port, config.server.host);
       api.readiness.start();
       const { port } = app.getHttpServer().address() as { port: number };
       const host = config.server.host.includes(':') ? `[${config.server.host}]` : config.server.host;
-      return new ApiProcess(app, `http://${host}:${port}`, api, doors);
+      return new ApiProcess(app, `http://${host}:${port}`, api, doors, audio);
     } catch (error) {
       await live?.close();
       await jobs?.close();
@@ -118,8 +122,9 @@ export class ApiProcess {
     const timer = setTimeout(() => server.closeAllConnections(), config.server.shutdownMs);
     // A connection whose last request was under way when the closing began would otherwise stay open, idle.
     const idle = setInterval(() => server.closeIdleConnections(), IDLE_MS);
-    await this.doors.close();
+    await Promise.all([this.doors.close(), this.audio.close()]);
     await this.app.close();
+    await this.audio.end();
     clearTimeout(timer);
     clearInterval(idle);
     await live.close();

@@ -106,6 +106,16 @@ export const VARIABLES = {
     '5000',
     'how long live series stay with a live worker that gives no sign of life before another takes them, milliseconds',
   ),
+  ADDER_SPEECH_MODEL: v(
+    text(4096),
+    'speech-outlook',
+    'what listens to audio: a speech model of `models/`, or a folder that holds one',
+  ),
+  ADDER_SPEECH_RESUME_MS: v(
+    integer(0, 86_400_000),
+    '300000',
+    'how long a live speech session is kept after its connection dropped, milliseconds; 0 keeps none',
+  ),
   ADDER_LOG_LEVEL: v(
     choice('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
     'info',

@@ -66,6 +66,8 @@ export interface Config {
   model: string;
   backend: Environment['ADDER_BACKEND'];
   live: { mqttFile: string | undefined; webhookHosts: string[]; model: string; leaseMs: number };
+  /** What listens, and how long a session that was dropped can be resumed. */
+  speech: { model: string; resumeMs: number };
   limits: {
     bodyBytes: number;
     seriesPerRequest: number;
@@ -113,6 +115,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
       model: e.ADDER_LIVE_MODEL,
       leaseMs: e.ADDER_LIVE_LEASE_MS,
     },
+    speech: { model: e.ADDER_SPEECH_MODEL, resumeMs: e.ADDER_SPEECH_RESUME_MS },
     limits: {
       bodyBytes: e.ADDER_MAX_BODY_MB * 2 ** 20,
       seriesPerRequest: e.ADDER_MAX_SERIES_PER_REQUEST,

@@ -226,6 +226,8 @@ export class SpeechConnection {
       repaired,
       droppedRows: this.outbox.droppedRows,
     });
+    // The client's own goodbye must be read, also where it came with more audio than was due.
+    this.socket.resume();
     this.socket.close(1000, 'done');
   }
 

@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 import { Authenticator } from '../../http/auth/authenticate.js';
 import { RateLimiter } from '../../http/auth/rate-limit.js';
 import type { ApiContext } from '../../http/context.js';
-import { routeUpgrades } from '../../http/upgrades.js';
+import { routeUpgrades, type UpgradeHandler } from '../../http/upgrades.js';
 import { AlertSender } from './alerts/alert-sender.js';
 import { MqttDoors } from './mqtt/mqtt-doors.js';
 import { LiveServer } from './socket/live-server.js';
@@ -17,8 +17,16 @@ export class LiveDoors {
     private readonly alerts: AlertSender,
   ) {}
 
-  /** Throws `BAD_CONFIGURATION`. */
-  static async open(api: ApiContext, server: Server, registry: Registry): Promise<LiveDoors> {
+  /**
+   * @param others WebSockets of other rooms, by path
+   * @throws AdderError `BAD_CONFIGURATION`
+   */
+  static async open(
+    api: ApiContext,
+    server: Server,
+    registry: Registry,
+    others: ReadonlyMap<string, UpgradeHandler> = new Map(),
+  ): Promise<LiveDoors> {
     const onError = (error: unknown) => api.log.warn({ err: error }, 'a live connection has trouble');
     const sockets = new LiveServer({
       keys: api.keys,
@@ -28,7 +36,7 @@ export class LiveDoors {
       committed: (owner, stream) => committedSequence(api.database, owner, stream),
       onError,
     });
-    routeUpgrades(server, new Map([['/v1/live', sockets.accept]]));
+    routeUpgrades(server, new Map([['/v1/live', sockets.accept], ...others]));
     const { mqttFile, webhookHosts } = api.config.live;
     const brokers = mqttFile === undefined ? undefined : await MqttDoors.open(api, mqttFile, registry);
     return new LiveDoors(sockets, brokers, new AlertSender({ database: api.database, allowed: webhookHosts, onError }));
