@@ -240,3 +240,20 @@ describe('models on disk', () => {
     });
   });
 });
+
+describe('the shipped model', () => {
+  it('loads by its name and hears nobody in silence and in steady noise', async () => {
+    const model = await loadSpeechModel(undefined, 'wasm');
+    expect(model.parameterCount).toBeGreaterThan(350_000);
+    const random = new Random(1);
+    for (const level of [0, 0.02]) {
+      const { tracks } = await scanRecording(
+        model,
+        Float32Array.from({ length: 48_000 }, () => level * random.uniform(-1, 1)),
+      );
+      const late = trackOf(tracks, 'speech').subarray(200);
+      expect(Math.max(...late)).toBeLessThan(0.5);
+    }
+    await model.close();
+  });
+});

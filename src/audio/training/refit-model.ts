@@ -55,7 +55,8 @@ export async function refitFolder(folder: string, root: string, streams: number)
   } finally {
     await backend.dispose();
   }
-  file.training = { ...file.training, refit: { streams, speakers: 'half of those held out' } };
+  const packs = first.speech.map((pack) => pack.name).sort();
+  file.training = { ...file.training, refit: { streams, speakers: `half of those held out (${packs.join(', ')})` } };
   writeSpeechModel(folder, specs, values, file);
 }
 

@@ -5,7 +5,16 @@ import { Random } from '../../engine/random.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import { NO_TURN_CALIBRATION, type TurnConfig } from './config.js';
 import { TURN_INPUTS, TurnInputs, turnRows } from './history.js';
-import { Activity, EndOfTurn, scanConversation, TURN_TRACKS, TurnModel, TurnStream, turnTrackOf } from './index.js';
+import {
+  Activity,
+  EndOfTurn,
+  loadTurnModel,
+  scanConversation,
+  TURN_TRACKS,
+  TurnModel,
+  TurnStream,
+  turnTrackOf,
+} from './index.js';
 import { turnParameters } from './network.js';
 
 const config: TurnConfig = {
@@ -160,5 +169,15 @@ describe('end of turn', () => {
     );
     expect(() => new EndOfTurn({ threshold: 2 })).toThrow(/threshold/);
     expect(() => new EndOfTurn({ delayMs: 500, timeoutMs: 100 })).toThrow(/delay/);
+  });
+});
+
+describe('the shipped model', () => {
+  it('loads by its name and expects who talks to go on', async () => {
+    const model = await loadTurnModel(undefined, 'wasm');
+    const tracks = await scanConversation(model, [new Uint8Array(500).fill(1), new Uint8Array(500)]);
+    expect(turnTrackOf(tracks, 'a_200')[499]).toBeGreaterThan(0.8);
+    expect(turnTrackOf(tracks, 'b_200')[499]).toBeLessThan(0.2);
+    await model.close();
   });
 });
