@@ -114,7 +114,7 @@ async function longestHold(address: string): Promise<number> {
 export async function clientRows(
   queue: 'redis' | 'postgres',
   backend: string | undefined,
-  { seconds = 5, rounds = 3 } = {},
+  { seconds = 5, rounds = 2 } = {},
 ): Promise<Row[]> {
   const one: number[] = [];
   const many: number[] = [];
