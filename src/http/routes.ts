@@ -1,4 +1,5 @@
 import type { Type } from '@nestjs/common';
+import { ClipsController } from '../audio/rest/clips.controller.js';
 import { KSERVE_DIALECT } from '../forecast/kserve/dialect.js';
 import { KserveController } from '../forecast/kserve/kserve.controller.js';
 import { NixtlaAsyncController } from '../forecast/nixtla/async.controller.js';
@@ -39,8 +40,9 @@ export const CONTROLLERS: Type[] = [
   InfluxController,
   RemoteWriteController,
   StreamController,
-  AlertsController,
   OutputsController,
+  AlertsController,
+  ClipsController,
   ModelsController,
   KeysController,
   HealthController,
@@ -69,6 +71,7 @@ export function takesTail(path: string): boolean {
 /** Paths whose protocol fixes what the body is. */
 export function bodyOf(path: string): BodyForm | undefined {
   if (path === '/api/v2/write' || path === '/write' || path === '/query') return 'bytes';
+  if (path === '/v1/audio/clips') return 'bytes';
   if (path === '/v1/live/points') return 'stream';
   return path === '/api/v1/write' ? 'raw' : undefined;
 }

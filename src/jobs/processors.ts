@@ -8,6 +8,7 @@ import { BackfillJob } from './kinds/backfill.js';
 import { BacktestJob } from './kinds/backtest.js';
 import { FineTuneJob } from './kinds/fine-tune.js';
 import { ImportJob } from './kinds/import.js';
+import { ListenJob } from './kinds/listen.js';
 import { NixtlaJob } from './kinds/nixtla.js';
 import { ReportJob } from './kinds/report.js';
 import { JobBytes, type JobContext, type JobHandler, JobProcessor } from './processor.js';
@@ -71,5 +72,6 @@ export const PROCESSORS = [
   ImportJob,
   FineTuneJob,
   NixtlaJob,
+  ListenJob,
   ReportJob,
 ];

@@ -124,6 +124,18 @@ export const jobTable = defineJobs({
         input: z.uuid(),
       }),
     },
+    /** Speech in a long recording. */
+    listen: {
+      ...long,
+      priority: 20,
+      attempts: 3,
+      data: z.strictObject({
+        clip: z.uuid(),
+        contentType: z.string().max(1024).optional(),
+        format: z.strictObject({ encoding: z.string().max(16), sampleRate: z.int(), channels: z.int() }).optional(),
+        embeddingSeconds: z.number().optional(),
+      }),
+    },
     /** What import and backfill of a flow found. */
     report: { ...long, priority: 10, data: z.strictObject({}) },
   },

@@ -42,18 +42,23 @@ export class HearingProcess {
   }
 
   /** One question. @throws AdderErrors of whoever answers; RequestError `LISTENER_LOST` when the process ends before */
-  ask<A extends HearingAsk>(ask: A): Promise<HearingAnswers[A['kind']]> {
+  ask<A extends HearingAsk>(ask: A, timeoutMs = TIMEOUT_MS): Promise<HearingAnswers[A['kind']]> {
     if (this.closed) return Promise.reject(lost('it is shutting down'));
     this.run ??= this.start();
     const { child, pending } = this.run;
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), TIMEOUT_MS);
+      const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
       pending.set(id, { resolve, reject, timer });
       const sent: SentAsk = { ...ask, id };
       // One that cannot be written to is on its way out; its end rejects what it was asked.
       if (child.connected) child.send(sent, (error) => error && child.kill('SIGKILL'));
     });
+  }
+
+  /** Ends it at once, with what it was asked. */
+  kill(): void {
+    this.run?.child.kill('SIGKILL');
   }
 
   /** Lets it release its device and end. */
