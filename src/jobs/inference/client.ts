@@ -61,6 +61,9 @@ const CLOSE_MS = 5000;
 const BATCH_S = 2;
 const PORTION_S = 0.3;
 
+/** Weight of a batch, however slow the model: the first one of a process also reads the weights. */
+const LEAST = 8;
+
 /** Models whose last run is remembered. */
 const MAX_RAN = 256;
 
@@ -258,8 +261,8 @@ export class InferenceClient implements ForecastEngine {
     // Whoever comes meanwhile waits for the whole batch, so none is long, and what nobody waits for comes in small portions.
     const rate = this.rates.get(rateKey(first));
     const portion = isPatient(first)
-      ? Math.max(1, (rate ?? 0) * PORTION_S)
-      : Math.max(8, (rate ?? batchSize) * BATCH_S);
+      ? Math.max(LEAST, (rate ?? 0) * PORTION_S)
+      : Math.max(LEAST, (rate ?? batchSize) * BATCH_S);
     const size = Math.min(batchSize, portion);
     const full = this.queue.size >= batchSize || first.crashes > 0;
     const wait = Math.max(full ? 0 : first.since + batchDelayMs - performance.now(), this.startAt - performance.now());
@@ -282,7 +285,7 @@ export class InferenceClient implements ForecastEngine {
       const key = rateKey(batch[0]!);
       const before = this.rates.get(key);
       if (this.rates.size >= MAX_RAN) this.rates.clear();
-      this.rates.set(key, before === undefined ? now : 0.8 * before + 0.2 * now);
+      this.rates.set(key, before === undefined ? now : (before + now) / 2);
       this.options.onBatch?.({ model, size: batch.length, waitMs: begin - batch[0]!.since, computeMs });
     } catch (error) {
       this.again(batch, error as Error);
