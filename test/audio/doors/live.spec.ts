@@ -1,6 +1,9 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { eventsOf } from '../../../src/audio/outlook/outlook.js';
-import { childrenOf } from '../../http/app.js';
+import { childrenOf, startApp } from '../../http/app.js';
 import { difference, heard, type Message, pcm16, type Setting, SpeechClient, sound, startSetting } from './setting.js';
 
 let setting: Setting;
@@ -77,7 +80,7 @@ describe('live speech', () => {
     await expect(open(`session=${client.begin.session}`)).rejects.toMatchObject({ status: 404 });
   });
 
-  it('gives the numbers of an undisturbed session bit for bit after a resume, from any rate', async () => {
+  it('gives the numbers of an undisturbed session after many resumes, in the middle of the resampling filter', async () => {
     const bytes = pcm16(sound(2, 4, 44_100));
     const query = 'sample_rate=44100&interim_ms=0';
     const steady = await open(query);
@@ -218,7 +221,6 @@ describe('live speech', () => {
     const chunk = Buffer.alloc(40_000, 0x55);
     let sent = 0;
     const server = childrenOf(setting.app.process.child.pid!, 'main.ts')[0];
-    const { readFileSync } = await import('node:fs');
     const memory = () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server}/status`, 'utf8'))![1]) / 1024;
     const before = memory();
     const end = Date.now() + 8000;
@@ -253,5 +255,32 @@ describe('live speech', () => {
     const next = await open();
     next.send(pcm16(sound(1)));
     expect(await next.finish()).toMatchObject({ rows: 100 });
+  });
+
+  it('goes on after the whole service was stopped and started again', async () => {
+    const samples = sound(2, 5);
+    const bytes = pcm16(samples);
+    const folder = mkdtempSync(join(tmpdir(), 'adder-speech-data-'));
+    const env = { ADDER_SPEECH_MODEL: join(setting.folder, 'model'), ADDER_BACKEND: 'wasm' };
+    const first = await startApp(env, folder);
+    const client = await SpeechClient.open(first);
+    client.send(bytes.subarray(0, 30_001));
+    await client.until(() => client.rows.size > 0);
+    await first.stop();
+    await client.until(() => client.code !== undefined);
+    expect(client.code).toBe(1001);
+    const second = await startApp(env, folder);
+    try {
+      const again = await SpeechClient.open(second, `session=${client.begin.session}`);
+      expect(again.begin).toMatchObject({ resumed: true, received: 30_001 });
+      again.send(bytes.subarray(30_001));
+      await again.finish();
+      for (const [i, row] of client.rows) again.rows.set(i, row);
+      const { tracks } = await setting.scan(heard(samples));
+      expect(difference(again.values(), tracks.values)).toBeLessThan(1e-4);
+    } finally {
+      await second.stop();
+      rmSync(folder, { recursive: true });
+    }
   });
 });
