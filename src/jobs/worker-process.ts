@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import type { INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { Logger } from 'pino';
+import { parseStack } from '../forecast/stack/stack.js';
 import { LiveClient } from '../live/live-client.js';
 import type { Config } from '../platform/config.js';
 import type { Services } from '../platform/embedded/services.js';
@@ -42,6 +43,8 @@ export class WorkerProcess {
     log: Logger,
     child?: InferenceOptions['child'],
   ): Promise<WorkerProcess> {
+    // A wrong one stops the start instead of every forecast.
+    parseStack(config.stack, 'ADDER_STACK');
     const metrics = new JobMetrics();
     let folders: TunedFolders | undefined;
     const inference = new InferenceClient({

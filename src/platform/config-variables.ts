@@ -86,6 +86,11 @@ export const VARIABLES = {
     'what computes: `auto` takes a real GPU where there is one, otherwise WASM SIMD',
   ),
   ADDER_MODEL: v(text(64), 'adder', 'forecaster used when a request names none'),
+  ADDER_STACK: v(
+    text(128),
+    'limits,short',
+    'what the service adds to the network (docs/quality.md): `bare`, or parts with commas between; `views,baselines,limits,short` is a little more accurate and many times slower',
+  ),
   ADDER_MQTT_FILE: v(
     text(4096).optional(),
     undefined,
@@ -193,6 +198,7 @@ export const VARIABLES = {
   ),
   ADDER_THREADS: v(integer(1, 1024).optional(), undefined, 'threads of the WebAssembly backend; all cores by default'),
   ADDER_SPEECH_DATA: v(text(4096).optional(), undefined, 'folder of speech recordings, for tests and benchmarks only'),
+  ADDER_TURN_MODEL: v(text(4096).optional(), undefined, 'turn model, or its folder, for the audio benchmark only'),
   ADDER_PEERS_DIR: v(text(4096).optional(), undefined, 'folder of installed peers, for the audio benchmark only'),
   ADDER_COMMIT: v(
     text(64).optional(),

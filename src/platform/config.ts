@@ -64,6 +64,8 @@ export interface Config {
   queue: QueueChoice;
   log: { level: Environment['ADDER_LOG_LEVEL']; format: Environment['ADDER_LOG_FORMAT'] };
   model: string;
+  /** Parts of the inference stack that the service puts on the network, as parseStack reads them. */
+  stack: string;
   backend: Environment['ADDER_BACKEND'];
   live: { mqttFile: string | undefined; webhookHosts: string[]; model: string; leaseMs: number };
   /** What listens, and how long a session that was dropped can be resumed. */
@@ -108,6 +110,7 @@ export function loadConfig(env: Record<string, string | undefined> = process.env
     queue: e.ADDER_QUEUE,
     log: { level: e.ADDER_LOG_LEVEL, format: e.ADDER_LOG_FORMAT },
     model: e.ADDER_MODEL,
+    stack: e.ADDER_STACK,
     backend: e.ADDER_BACKEND,
     live: {
       mqttFile: e.ADDER_MQTT_FILE,

@@ -41,8 +41,8 @@ export function describeStack(): string {
   return STACK_PARTS.map((part) => `      ${part.padEnd(15)} ${PART_ABOUT[part]}`).join('\n');
 }
 
-/** What `--stack` says: `bare` for none, else parts with commas between. @throws AdderError `BAD_OPTION` */
-export function parseStack(text: string | undefined): StackPart[] | undefined {
+/** What `--stack` (or `field`) says: `bare` for none, else parts with commas between. @throws AdderError `BAD_OPTION` */
+export function parseStack(text: string | undefined, field = '--stack'): StackPart[] | undefined {
   if (text === undefined) return undefined;
   if (text === 'bare') return [];
   const parts = text.split(',').map((part) => part.trim());
@@ -51,7 +51,7 @@ export function parseStack(text: string | undefined): StackPart[] | undefined {
   throw new AdderError({
     code: 'BAD_OPTION',
     message: `the stack has no part ${quote(wrong)}`,
-    where: { field: '--stack' },
+    where: { field },
     fix: `use bare, or some of ${STACK_PARTS.join(', ')}`,
   });
 }

@@ -8,7 +8,7 @@ import { InferenceProcess, ProcessEnded } from './inference-process.js';
 import type { AdvanceRequest, AdvanceResult, ModelInfo, Reply, SentError, WorkKind, Works } from './protocol.js';
 
 export interface InferenceOptions {
-  config: Pick<Config, 'model' | 'backend' | 'inference'>;
+  config: Pick<Config, 'model' | 'stack' | 'backend' | 'inference'>;
   /** Told about every batch that was answered. */
   onBatch?: (batch: { model: string; size: number; waitMs: number; computeMs: number }) => void;
   /** Told when the process ended without being asked to. */
@@ -330,7 +330,12 @@ export class InferenceClient implements ForecastEngine {
     if (this.process) return this.process;
     const child = this.options.child ?? siblingModule(import.meta.url, './inference-child.js');
     const opened = new InferenceProcess(
-      { ...child, backend: this.options.config.backend, onLine: (line) => this.options.onLine?.(line) },
+      {
+        ...child,
+        backend: this.options.config.backend,
+        stack: this.options.config.stack,
+        onLine: (line) => this.options.onLine?.(line),
+      },
       (reason) => {
         if (this.process !== opened) return;
         this.process = undefined;

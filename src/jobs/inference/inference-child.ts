@@ -5,11 +5,13 @@
 import type { Forecaster } from '../../forecast/forecaster.js';
 import { resolveForecaster } from '../../forecast/models.js';
 import { checkForecaster } from '../../forecast/rest/self-test.js';
+import { parseStack } from '../../forecast/stack/stack.js';
 import { toAdderError } from '../../platform/errors.js';
 import { type LoadedModel, openModel } from './loaded-model.js';
 import type { Ask, Reply, WorkAnswer, WorkKind, Works } from './protocol.js';
 
 const backend = process.argv[2] === 'auto' ? undefined : process.argv[2];
+const stack = parseStack(process.argv[3]);
 
 /** Forecasters held at a time; the one used longest ago is closed for the next. */
 const MAX_LOADED = 4;
@@ -22,7 +24,7 @@ function load(model: string): Promise<LoadedModel> {
     loaded.set(model, known);
     return known;
   }
-  const opened = openModel(model, backend);
+  const opened = openModel(model, { backend, stack });
   loaded.set(model, opened);
   opened.catch(() => loaded.delete(model));
   for (const [name, old] of loaded) {

@@ -12,6 +12,7 @@ export interface ProcessOptions {
   execArgv: string[];
   /** `auto`, `webgpu` or `wasm`. */
   backend: string;
+  stack: string;
   /** Told each line that the process writes to standard error: drivers speak there. */
   onLine: (line: string) => void;
 }
@@ -33,7 +34,7 @@ export class InferenceProcess {
   private over = false;
 
   constructor(options: ProcessOptions, onEnd: (reason: string) => void) {
-    const child = fork(options.file, [options.backend], {
+    const child = fork(options.file, [options.backend, options.stack], {
       serialization: 'advanced',
       execArgv: options.execArgv,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

@@ -1,6 +1,6 @@
 import type { Forecaster, ForecastRequest, RollRequest } from '../../forecast/forecaster.js';
 import type { NeuralForecaster } from '../../forecast/model/forecaster.js';
-import { resolveForecaster } from '../../forecast/models.js';
+import { type ModelOptions, resolveForecaster } from '../../forecast/models.js';
 import { StackedForecaster } from '../../forecast/stack/stack.js';
 import { AdderError } from '../../platform/errors.js';
 import type { AdvanceRequest, AdvanceResult, ModelInfo, WorkKind, Works } from './protocol.js';
@@ -14,10 +14,10 @@ export interface LoadedModel {
   close(): Promise<void>;
 }
 
-/** Opens a model by its name or folder, on the given backend or the best one. */
-export async function openModel(name: string, backend: string | undefined): Promise<LoadedModel> {
+/** Opens a model by its name or folder, on the given backend or the best one, with the given parts of the stack. */
+export async function openModel(name: string, options: Pick<ModelOptions, 'backend' | 'stack'>): Promise<LoadedModel> {
   // Without a name the default falls back to a statistical method where no weights are installed.
-  const forecaster = await resolveForecaster(name === 'adder' ? undefined : name, backend ? { backend } : {});
+  const forecaster = await resolveForecaster(name === 'adder' ? undefined : name, options);
   return forecaster instanceof StackedForecaster
     ? openNeural(forecaster as StackedForecaster<NeuralForecaster>)
     : openPlain(forecaster);
