@@ -10,8 +10,10 @@ import type { AudioFormat, SessionItem, SessionOutput } from '../hearing/protoco
 
 /** Shortest time from tick to tick: a hop. */
 const TICK_MS = 10;
-/** Audio that a session may bring to a tick whatever the others bring, milliseconds. */
-const IN_TIME_MS = 60;
+/** Audio that every session may bring to a tick, milliseconds: what the listener steps together, row by row. */
+const TOGETHER_MS = 40;
+/** With more than this waiting, a session has fallen behind and is brought up alone, in long passes. */
+const IN_TIME_MS = 300;
 /** Audio of those that have fallen behind, or send faster than time goes: of one, and of all together, a tick. */
 const BEHIND_MS = 1000;
 const ALL_BEHIND_MS = 2000;
@@ -247,12 +249,12 @@ export class SpeechHub {
     }
   }
 
-  /** Those in time bring all that they have; those behind share what a tick may take beside them. */
+  /** Those in time step together; those behind share what a tick may take beside them. */
   private gather(): { session: number; items: SessionItem[] }[] {
     const ready = [...this.sessions.values()].filter(({ hasWork }) => hasWork);
     const out = ready
       .filter(({ isBehind }) => !isBehind)
-      .map((session) => ({ session: session.id, items: session.takeWork(Number.POSITIVE_INFINITY).items }));
+      .map((session) => ({ session: session.id, items: session.takeWork(TOGETHER_MS).items }));
     const behind = ready.filter(({ isBehind }) => isBehind);
     let left = ALL_BEHIND_MS;
     const begin = this.turn;
