@@ -51,8 +51,7 @@ export function takeSnapshot(
 export function coreOf(model: ForecasterModel, bytes: Buffer): SeriesCore {
   const length = bytes.readUInt32LE(0);
   const plan = JSON.parse(bytes.toString('utf8', 4, 4 + length)) as CorePlan;
-  // A plain array: `slice` of a Buffer would not copy.
-  const state = stateFromBytes(model, Uint8Array.from(bytes.subarray(4 + length)));
+  const state = stateFromBytes(model, bytes.subarray(4 + length));
   return new SeriesCore(plan, state.features.clone(), state);
 }
 

@@ -107,8 +107,8 @@ export function stateFromBytes(model: ForecasterModel, bytes: Uint8Array): Serie
   if (bytes.length !== size || tensorCount !== tensorSize(model)) {
     throw bad(`${bytes.length} bytes with ${tensorCount} numbers of the network do not make a state of this model`);
   }
-  // A copy, because the arrays must be aligned.
-  const { buffer } = bytes.slice();
+  // A copy, because the arrays must be aligned; `slice` of a Buffer makes none.
+  const { buffer } = Uint8Array.from(bytes);
   try {
     const features = FeatureState.deserialise(model.config, season, new Float64Array(buffer, HEADER, featureCount));
     const at = HEADER + 8 * featureCount;

@@ -197,6 +197,21 @@ onEveryBackend('StreamBatch', (backend) => {
     expect(stateToBytes(restored)).toEqual(stateToBytes(state!));
   });
 
+  it('reads states from a Buffer wherever they begin in it, and keeps none of its memory', async () => {
+    const one = series(60, 6);
+    const [state] = await stream.statesOf([one]);
+    for (const precision of ['f32', 'f16'] as const) {
+      const bytes = stateToBytes(state!, precision);
+      for (const offset of [0, 1, 3, 12]) {
+        const buffer = Buffer.alloc(offset + bytes.length + 5, 0xff);
+        buffer.set(bytes, offset);
+        const restored = stateFromBytes(model, buffer.subarray(offset, offset + bytes.length));
+        buffer.fill(0xff);
+        expect(stateToBytes(restored, precision)).toEqual(bytes);
+      }
+    }
+  });
+
   it('rounds states to half their size for little', async () => {
     const one = series(300, 2);
     const [state] = await stream.statesOf([one]);
