@@ -27,9 +27,34 @@ describe('the grid of a series', () => {
     expect(planGrid(loose)).toEqual(settled);
   });
 
+  it.each([
+    ['of equal steps', 0],
+    ['that stray', 200_000],
+  ])('is that of most points %s where a few are far from them', (_, jitter) => {
+    const near = every(3_600_000, 40, jitter);
+    for (const far of [
+      [-9_223_372_036_000],
+      [-62_135_596_800_000, -9_223_372_036_000, 1_234_567],
+      [START - 1e11 - 7],
+    ]) {
+      const times = Float64Array.of(...far, ...near);
+      const plan = planGrid(times);
+      expect(plan).toEqual(planGrid(times.subarray(0, SETTLED_AFTER)));
+      expect(plan?.frequency).toBe('H');
+      const grid = new SeriesGrid(plan!);
+      const steps = Array.from(near, (time) => grid.step(time));
+      expect(steps).toEqual(steps.map((_, i) => steps[0]! + i));
+      expect(grid.step(far[0]!)).toBeLessThan(steps[0]! - 20_000);
+    }
+    expect(planGrid(Float64Array.of(...near.subarray(0, 31), START + 1e12))?.frequency).toBe('H');
+  });
+
   it('stays unknown where so few points are so far apart that they show no step', () => {
-    const times = every(1000, 31, 300);
-    expect(planGrid(Float64Array.of(...times, START + 1e12))).toBeUndefined();
+    const scattered = Float64Array.from({ length: 32 }, (_, i) => START + Math.round(100.37 * 2.6 ** i));
+    expect(planGrid(scattered)).toBeUndefined();
+    // Seven neighbours among strangers are too few.
+    const seven = Float64Array.of(...every(1000, 7, 300), ...scattered.subarray(7).map((time) => time + 1e7));
+    expect(planGrid(seven)).toBeUndefined();
   });
 
   it.each<[string, GridPlan]>([

@@ -30,6 +30,9 @@ export interface GridPlan {
 export const EXACT_AFTER = 8;
 export const SETTLED_AFTER = 32;
 
+/** A gap of more steps than this counts as this long (and what completes the season): beyond it nothing is left to forget. */
+export const LONGEST_GAP = 1024;
+
 export class SeriesGrid {
   private readonly grid: Grid;
   private readonly frequency: Frequency;
@@ -73,7 +76,8 @@ export class SeriesGrid {
 
 /**
  * The grid of a series, from the first of its points in order of time; undefined while they are too few to tell. It
- * depends on the first 32 of them only, so a series that is read again later comes to the same.
+ * depends on the first 32 of them only, so a series that is read again later comes to the same. Where a few of the 32 are
+ * far from the others, these settle it; the grid goes on without end in both directions.
  *
  * @param times ascending, milliseconds since 1970
  * @param stated the frequency that the owner gave the series
@@ -102,10 +106,25 @@ export function planGrid(times: Float64Array, stated?: string | null): GridPlan 
     }
   }
   if (times.length < SETTLED_AFTER) return undefined;
-  return gathered(times.subarray(0, SETTLED_AFTER));
+  const head = times.subarray(0, SETTLED_AFTER);
+  return gathered(head) ?? gathered(longestRun(head));
+}
+
+/** The most neighbours without a gap that the model would cut, the latest such run; none if they are too few to show a step. */
+function longestRun(times: Float64Array): Float64Array {
+  const distances = times.subarray(1).map((time, i) => time - times[i]!);
+  const median = distances.slice().sort()[distances.length >> 1]!;
+  let best = times.subarray(0, 0);
+  for (let from = 0, to = 1; to <= times.length; to++) {
+    if (to < times.length && distances[to - 1]! <= LONGEST_GAP * median) continue;
+    if (to - from >= best.length) best = times.subarray(from, to);
+    from = to;
+  }
+  return best.length >= EXACT_AFTER ? best : times.subarray(0, 0);
 }
 
 function gathered(times: Float64Array, stated?: Frequency): GridPlan | undefined {
+  if (times.length === 0) return undefined;
   try {
     const { frequency, grid, how } = regularise(times, stated);
     const anchor = grid.time(0);

@@ -250,7 +250,8 @@ export class Loader {
     if (times.length === PIECE) {
       const { rows } = await client.query<{ times: Buffer | null; points: Buffer | null }>(
         `select array_send(array_agg(at order by at)) as times, array_send(array_agg(value order by at)) as points
-         from (select at, value from points where series_id = $1 order by at desc limit ${PIECE}) q`,
+         from (select at, value from points where series_id = $1 and at <= now() + interval '${MAX_LEAD_MS / 1000} seconds'
+           order by at desc limit ${PIECE}) q`,
         [id],
       );
       tail = {

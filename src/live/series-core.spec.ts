@@ -8,8 +8,9 @@ import { FeatureState } from '../forecast/model/features.js';
 import { ForecasterModel } from '../forecast/model/model.js';
 import { forecasterParameters } from '../forecast/model/network.js';
 import { StreamBatch } from '../forecast/model/stream-batch.js';
+import { LONGEST_GAP } from './grid.js';
 import { advanceAll } from './loader.js';
-import { LONGEST_GAP, SeriesCore } from './series-core.js';
+import { SeriesCore } from './series-core.js';
 import { coreOf, takeSnapshot } from './snapshot.js';
 
 const HOUR = 3_600_000;

@@ -9,10 +9,7 @@
 import type { FeatureState } from '../forecast/model/features.js';
 import type { SeriesState } from '../forecast/model/series-state.js';
 import type { Advance } from '../forecast/model/stream-batch.js';
-import { type GridPlan, SeriesGrid } from './grid.js';
-
-/** A gap of more steps than this counts as this long (and what completes the season): beyond it nothing is left to forget. */
-export const LONGEST_GAP = 1024;
+import { type GridPlan, LONGEST_GAP, SeriesGrid } from './grid.js';
 
 /** Days of a week, the longest cycle of the model's lags. */
 const CYCLE = 7;

@@ -37,7 +37,7 @@ it('times of the far past and future are kept, and live forecasts go on', async 
       `the forecast of step ${i}`,
     );
   await heard(99);
-  for (const ms of [0, 9_223_372_036_000]) {
+  for (const ms of [0, -9_223_372_036_000, 9_223_372_036_000]) {
     expect((await write(`far v=50 ${ms}`)).status).toBe(204);
   }
   await write(line(100, wave(100)));
@@ -47,7 +47,7 @@ it('times of the far past and future are kept, and live forecasts go on', async 
   const { quantiles } = JSON.parse(last.slice(last.indexOf('data: ') + 6));
   expect(Math.abs(quantiles['0.5'][0] - wave(101))).toBeLessThan(20);
   const { body } = await call<{ values: number[] }>(app, 'GET', '/v1/series/far.v/points?limit=1000');
-  expect(body.values).toHaveLength(103);
+  expect(body.values).toHaveLength(104);
 });
 
 it('a client that is gone without a word is let go of', async () => {
