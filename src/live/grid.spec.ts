@@ -13,6 +13,10 @@ describe('the grid of a series', () => {
     const dense = planGrid(every(1000, 2), 'H');
     expect(dense).toMatchObject({ frequency: 'H', nearest: false });
     expect(dense!.anchor % 3_600_000).toBe(0);
+    // A point of the far past sets no phase.
+    const far = Float64Array.of(-9_223_372_036_000, ...every(3_600_000, 3));
+    expect(planGrid(far, 'H')).toEqual({ frequency: 'H', anchor: START, nearest: true });
+    expect(planGrid(far.subarray(0, 2), 'H')).toMatchObject({ anchor: far[0] });
   });
 
   it('is found from eight equal steps, or settled after 32 points, and does not change with more', () => {

@@ -88,13 +88,14 @@ export function planGrid(times: Float64Array, stated?: string | null): GridPlan 
   if (stated) {
     if (times.length < 2) return undefined;
     const frequency = parseFrequency(stated);
-    const dense = times[1]! - first < 0.6 * stepMilliseconds(frequency);
-    if (dense) return gathered(times.subarray(0, 2), frequency);
+    const [anchor, next] = firstPair(times.subarray(0, SETTLED_AFTER), stepMilliseconds(frequency));
+    const dense = next! - anchor! < 0.6 * stepMilliseconds(frequency);
+    if (dense) return gathered(Float64Array.of(anchor!, next!), frequency);
     return {
       frequency: formatFrequency(frequency),
-      anchor: first,
+      anchor: anchor!,
       nearest: true,
-      ...dayOf(frequency, times.subarray(0, 1)),
+      ...dayOf(frequency, Float64Array.of(anchor!)),
     };
   }
   if (times.length >= EXACT_AFTER) {
@@ -108,6 +109,12 @@ export function planGrid(times: Float64Array, stated?: string | null): GridPlan 
   if (times.length < SETTLED_AFTER) return undefined;
   const head = times.subarray(0, SETTLED_AFTER);
   return gathered(head) ?? gathered(longestRun(head));
+}
+
+/** The first two neighbours, so that a point of the far past does not set the phase of the steps; else the first two points. */
+function firstPair(times: Float64Array, step: number): Float64Array {
+  const at = times.findIndex((time, i) => i > 0 && time - times[i - 1]! <= LONGEST_GAP * step);
+  return at < 0 ? times.subarray(0, 2) : times.subarray(at - 1, at + 1);
 }
 
 /** The most neighbours without a gap that the model would cut, the latest such run; none if they are too few to show a step. */
