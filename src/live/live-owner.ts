@@ -6,10 +6,19 @@
 import type { StreamBatch } from '../forecast/model/stream-batch.js';
 import type { Database } from '../store/database.js';
 import type { StoredState } from '../store/states.js';
-import { type Committed, Committer, type Outcome, withoutPartitions } from './committer.js';
+import {
+  type Committed,
+  Committer,
+  halvesOf,
+  isOfContent,
+  type Outcome,
+  seriesOf,
+  withoutPartitions,
+} from './committer.js';
 import { Demands } from './demands.js';
-import type { OutputHook } from './feed.js';
+import type { LiveOutput, OutputHook } from './feed.js';
 import { forecastAll } from './forecasting.js';
+import { SETTLED_AFTER } from './grid.js';
 import { type Held, LeaseLost, Leases } from './leases.js';
 import { LiveSeries, runsOf } from './live-series.js';
 import { type Arrival, LoadQueue } from './load-queue.js';
@@ -89,7 +98,7 @@ export class LiveOwner {
       this.arrived.push(...arrivals);
       this.options.follower.stir();
     };
-    this.loads = new LoadQueue(new Loader(database, batch), arrived, options.onError);
+    this.loads = new LoadQueue(new Loader(database, batch, options.onError), arrived, options.onError);
     this.outputs = new OutputStore(database);
   }
 
@@ -288,6 +297,11 @@ export class LiveOwner {
     const next = core && core.position > 0 ? core.timeOf(core.position) : undefined;
     if (changed || !loaded.slot || next !== series.output?.times[0]) series.wanting = true;
     if (series.core) this.due.add(series);
+    else if (!series.pieces && loaded.points >= SETTLED_AFTER && !series.named) {
+      series.named = true;
+      const message = `series ${series.name} (${series.id}) has no forecast: its first points show no step or no value; state its frequency`;
+      this.options.onError(new Error(message));
+    }
   }
 
   // Rounds
@@ -330,18 +344,10 @@ export class LiveOwner {
     if (this.unknown.size > 0) await this.identify();
     const due = [...this.due].filter(({ gone, core, wanting }) => !gone && core && (core.due || wanting));
     this.due.clear();
-    try {
-      outcome.outputs = await forecastAll(this.options.batch, due);
-    } catch (error) {
-      // The device has failed under them.
-      for (const series of due) {
-        series.core = undefined;
-        this.loads.add(series);
-      }
-      throw error;
-    }
-    for (const series of due) series.wanting = false;
-    const taken = addSnapshots(this.options.batch.model, due, outcome, {
+    outcome.outputs = await this.step(due);
+    const stepped = due.filter(({ core }) => core);
+    for (const series of stepped) series.wanting = false;
+    const taken = addSnapshots(this.options.batch.model, stepped, outcome, {
       patches: SNAPSHOT_PATCHES,
       most: SNAPSHOTS_A_ROUND,
     });
@@ -361,6 +367,43 @@ export class LiveOwner {
     await this.options.follower.acknowledge(outcome.cursors).catch(this.options.onError);
     const ms = performance.now() - begin;
     this.options.onRound?.({ entries: entries.length, series: due.length, outputs: outcome.outputs.length, ms });
+  }
+
+  /** Steps series as one batch; those that were in a batch that failed come in ever smaller ones, until the one at fault is alone. */
+  private async step(due: readonly LiveSeries[]): Promise<LiveOutput[]> {
+    const outputs: LiveOutput[] = [];
+    for (const together of new Set(due.map((series) => series.together))) {
+      const some = due.filter((series) => series.together === together);
+      for (let from = 0; from < some.length; from += together) {
+        const group = some.slice(from, from + together);
+        try {
+          outputs.push(...(await forecastAll(this.options.batch, group)));
+          for (const series of group) {
+            series.together = Number.POSITIVE_INFINITY;
+          }
+        } catch (error) {
+          // Their states are lost.
+          for (const series of group) {
+            series.together = Math.max(1, group.length >> 1);
+            this.lose(series, error, group.length === 1);
+          }
+          if (group.length > 1) this.options.onError(error as Error);
+        }
+      }
+    }
+    return outputs;
+  }
+
+  /** Gives up the state of a series after a failure, and has it read again. */
+  private lose(series: LiveSeries, cause: unknown, alone = true): void {
+    if (alone)
+      this.options.onError(new Error(`series ${series.name} (${series.id}) fails; it is read again`, { cause }));
+    series.core = undefined;
+    series.wanting = true;
+    this.due.delete(series);
+    if (series.pieces) return;
+    if (alone) this.loads.postpone(series);
+    else this.loads.add(series);
   }
 
   private workIn(entry: LogEntry): void {
@@ -396,9 +439,16 @@ export class LiveOwner {
       );
       return;
     }
-    if (!series.core) this.loads.add(series);
-    else if (series.core.add(times, values)) this.due.add(series);
-    else this.loads.add(series, Math.min(...times));
+    if (!series.core) {
+      this.loads.add(series);
+      return;
+    }
+    try {
+      if (series.core.add(times, values)) this.due.add(series);
+      else this.loads.add(series, Math.min(...times));
+    } catch (error) {
+      this.lose(series, error);
+    }
   }
 
   /** Commits, however long the database is away; what others have taken over is left out. */
@@ -414,17 +464,40 @@ export class LiveOwner {
           this.leases.forget(error.partitions);
           this.drop(error.partitions);
           left = withoutPartitions(left, new Set(error.partitions), partitionOf);
-        } else if (this.closing) return undefined;
+        } else if (isOfContent(error)) return this.commitApart(left, error);
+        else if (this.closing) return undefined;
         else await sleep(RETRY_MS);
       }
     }
     return undefined;
   }
 
+  /** Commits what can be, when something in it cannot: the series at fault keeps its present output and is read again. */
+  private async commitApart(outcome: Outcome, error: unknown): Promise<Committed | undefined> {
+    const halves = halvesOf(outcome);
+    if (!halves) {
+      const [id] = seriesOf(outcome);
+      // Cursors alone hold nothing that could be at fault.
+      if (id === undefined) throw error;
+      const series = this.series.get(Number(id));
+      if (series) this.lose(series, error);
+      return this.commit({ cursors: outcome.cursors, outputs: [], snapshots: new Map() });
+    }
+    const [first, second] = [await this.commit(halves[0]), await this.commit(halves[1])];
+    if (!first || !second) return first ?? second;
+    return {
+      outputs: [...first.outputs, ...second.outputs],
+      snapshots: new Set([...first.snapshots, ...second.snapshots]),
+      deleted: [...first.deleted, ...second.deleted],
+    };
+  }
+
   private settle({ outputs, snapshots, deleted }: Committed, taken: ReadonlyMap<StoredState, LiveSeries>): void {
     for (const output of outputs) {
       const series = this.series.get(Number(output.seriesId));
-      if (series) series.output = standingOf(output);
+      if (!series) continue;
+      series.output = standingOf(output);
+      series.failures = 0;
     }
     for (const id of deleted) {
       const series = this.series.get(Number(id));

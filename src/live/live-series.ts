@@ -26,6 +26,12 @@ export class LiveSeries {
   again = false;
   /** Changes at or after this time make snapshots worthless. */
   changedFrom = Number.POSITIVE_INFINITY;
+  /** How often it has failed alone since its last output. */
+  failures = 0;
+  /** Series that it is stepped with at most: few after a failure, until it is known whose it was. */
+  together = Number.POSITIVE_INFINITY;
+  /** It was logged that its points show no step. */
+  named = false;
   /** No longer ours, or deleted. */
   gone = false;
   /** When nobody wanted its forecasts any more, `performance.now()`. */

@@ -3,6 +3,9 @@ import { LOAD_TOGETHER, type Loaded, type Loader } from './loader.js';
 
 const RETRY_MS = 200;
 
+/** A series that fails alone is tried again after twice the time, at most this long. */
+const LONGEST_RETRY_MS = 60_000;
+
 /** A series that has been read. */
 export interface Arrival {
   series: LiveSeries;
@@ -16,6 +19,10 @@ export class LoadQueue {
   private readonly waiting = new Set<LiveSeries>();
   private loading: Promise<void> | undefined;
   private closed = false;
+  /** Series that have failed alone, until they are tried again. */
+  private readonly aside = new Map<LiveSeries, NodeJS.Timeout>();
+  /** Series of the next reading: half of those that failed, so that the one at fault comes to be alone. */
+  private together = LOAD_TOGETHER;
 
   constructor(
     private readonly loader: Loader,
@@ -24,7 +31,7 @@ export class LoadQueue {
   ) {}
 
   get size(): number {
-    return this.waiting.size;
+    return this.waiting.size + this.aside.size;
   }
 
   /**
@@ -43,12 +50,28 @@ export class LoadQueue {
     this.start();
   }
 
+  /** Has a series that failed read again, the later the more often it has. Points that come meanwhile go into its `pieces`. */
+  postpone(series: LiveSeries): void {
+    series.pieces ??= [];
+    if (series.gone || this.closed || this.aside.has(series)) return;
+    const retry = () => {
+      this.aside.delete(series);
+      this.waiting.add(series);
+      this.start();
+    };
+    const ms = Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** series.failures++);
+    this.aside.set(series, setTimeout(retry, ms));
+  }
+
   remove(series: LiveSeries): void {
     this.waiting.delete(series);
+    clearTimeout(this.aside.get(series));
+    this.aside.delete(series);
   }
 
   async close(): Promise<void> {
     this.closed = true;
+    for (const timer of this.aside.values()) clearTimeout(timer);
     await this.loading;
   }
 
@@ -62,7 +85,7 @@ export class LoadQueue {
 
   private async run(): Promise<void> {
     while (this.waiting.size > 0 && !this.closed) {
-      const group = [...this.waiting].slice(0, LOAD_TOGETHER);
+      const group = [...this.waiting].slice(0, this.together);
       for (const series of group) this.waiting.delete(series);
       const requests = group.map(({ id, partition, changedFrom }) => ({ id, partition, changedFrom }));
       for (const series of group) series.changedFrom = Number.POSITIVE_INFINITY;
@@ -75,12 +98,19 @@ export class LoadQueue {
             changed: requests[i]!.changedFrom < Number.POSITIVE_INFINITY,
           })),
         );
-      } catch (error) {
-        this.onError(error as Error);
+        this.together = Math.min(LOAD_TOGETHER, 2 * this.together);
+      } catch (cause) {
+        this.together = Math.max(1, group.length >> 1);
         group.forEach((series, i) => {
           series.changedFrom = Math.min(series.changedFrom, requests[i]!.changedFrom);
-          if (!series.gone) this.waiting.add(series);
+          if (group.length > 1 && !series.gone) this.waiting.add(series);
         });
+        const [only] = group;
+        if (group.length > 1) this.onError(cause as Error);
+        else {
+          this.onError(new Error(`series ${only!.id} cannot be read`, { cause }));
+          this.postpone(only!);
+        }
         await new Promise((done) => setTimeout(done, RETRY_MS));
       }
     }

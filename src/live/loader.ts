@@ -77,6 +77,7 @@ export class Loader {
   constructor(
     private readonly database: Database,
     private readonly batch: StreamBatch,
+    private readonly onError: (error: Error) => void,
   ) {}
 
   /** Reads at most LOAD_TOGETHER series, in the order of the requests. */
@@ -160,14 +161,27 @@ export class Loader {
         after: BEGIN,
         done: !known,
       };
-      if (known && snapshot) {
-        reading.core = coreOf(model, snapshot.bytes);
+      const core = known && snapshot ? this.continued(request, snapshot.bytes) : undefined;
+      if (core && snapshot) {
+        reading.core = core;
         reading.slot = snapshot.name.endsWith('/a') ? 'a' : 'b';
         reading.snapshotAt = snapshot.position;
         reading.after = snapshot.last;
       }
       return reading;
     });
+  }
+
+  /** A snapshot that cannot be read costs its series a scan, and nobody else anything. */
+  private continued({ id }: LoadRequest, bytes: Buffer): SeriesCore | undefined {
+    try {
+      return coreOf(this.batch.model, bytes);
+    } catch (cause) {
+      this.onError(
+        new Error(`the snapshot of series ${id} cannot be read; its state is built from its points`, { cause }),
+      );
+      return undefined;
+    }
   }
 
   private restart(reading: Reading): void {

@@ -66,4 +66,84 @@ describe('live series in trouble', () => {
     await s.write(points('far', 101, 130));
     expect((await heard('far', 129)).position).toBe(after.position + 29);
   });
+
+  /** The message of a warning and those of its causes. */
+  const said = (text: string) => worker.log.some((line) => JSON.stringify(line).includes(text));
+  const idOf = async (uniqueId: string) =>
+    (await s.database.prisma.series.findFirst({ where: { owner: OWNER.owner, uniqueId } }))!.id;
+
+  it('say once that points without a step have no forecast, and others go on', async () => {
+    const times = Array.from({ length: 32 }, (_, i) => Date.UTC(1800, 0, 1) + Math.round(1.37 * 2.5 ** i));
+    await s.write(times.map((time, i): [string, number, number] => ['stepless', time, i]));
+    await until(() => said('stepless'), 20_000, 'the warning');
+    await s.write([['stepless', START, 1]]);
+    await s.write(points('beside', 0, 40));
+    await heard('beside', 39);
+    expect(last.has('stepless')).toBe(false);
+    expect(worker.log.filter((line) => JSON.stringify(line).includes('stepless'))).toHaveLength(1);
+  });
+
+  it('build a state again whose snapshot is broken, and read the others', async () => {
+    for (const name of ['broken', 'whole']) await s.write(points(name, 0, 60));
+    await Promise.all(['broken', 'whole'].map((name) => heard(name, 59)));
+    worker.say('stop');
+    await worker.exited;
+    const { rowCount } = await s.database.pool.query("update states set bytes = '\\x0001' where series_id = $1", [
+      await idOf('broken'),
+    ]);
+    expect(rowCount).toBeGreaterThan(0);
+    worker = await s.worker();
+    for (const name of ['broken', 'whole']) await s.write(points(name, 60, 61));
+    const [broken, whole] = await Promise.all(['broken', 'whole'].map((name) => heard(name, 60)));
+    expect(broken!.quantiles).toEqual(whole!.quantiles);
+    const broke = await idOf('broken');
+    await until(() => said(`the snapshot of series ${broke} cannot be read`), 20_000, 'the warning');
+    expect(said(`the snapshot of series ${await idOf('whole')}`)).toBe(false);
+  });
+
+  it('let the others be read while one of them cannot be, which is tried again', async () => {
+    // Nobody has demanded them yet when they get there, so all are read together.
+    await subscription.close();
+    const names = Array.from({ length: 20 }, (_, i) => `r/${i}`);
+    await s.write(
+      names.flatMap((name) => points(name, 0, 40)),
+      { describe: () => ({ freq: 'H', season: 1 }) },
+    );
+    const id = await idOf('r/7');
+    await s.database.pool.query("update series set freq = 'nonsense' where id = $1", [id]);
+    subscription = await s.client.feed.subscribe(OWNER.owner, { prefix: 'r/' }, { horizon: 5 }, (output) => {
+      last.set(output.series, output);
+    });
+    await Promise.all(names.filter((name) => name !== 'r/7').map((name) => heard(name, 39)));
+    await until(() => said(`series ${id} cannot be read`), 20_000, 'the warning');
+    expect(last.has('r/7')).toBe(false);
+    await s.database.pool.query("update series set freq = 'H' where id = $1", [id]);
+    await heard('r/7', 39);
+  });
+
+  it('stop nobody else when the output of one cannot be committed', async () => {
+    const names = ['x/1', 'x/2', 'x/3', 'x/4', 'x/5'];
+    await s.write(names.flatMap((name) => points(name, 0, 40)));
+    await Promise.all(names.map((name) => heard(name, 39)));
+    // A rule of the database that one output breaks, as any constraint might.
+    await s.database.pool.query(
+      `alter table live_outputs add constraint refused check (series_id <> ${await idOf('x/3')}) not valid`,
+    );
+    try {
+      await s.write(names.flatMap((name) => points(name, 40, 41)));
+      for (const name of names) if (name !== 'x/3') await heard(name, 40);
+      await until(() => said('series x/3'), 20_000, 'the warning');
+      expect(last.get('x/3')!.at).toBe(START + 39 * HOUR);
+      for (let i = 41; i < 44; i++) {
+        await s.write(names.flatMap((name) => points(name, i, i + 1)));
+        for (const name of names) if (name !== 'x/3') await heard(name, i);
+      }
+    } finally {
+      await s.database.pool.query('alter table live_outputs drop constraint refused');
+    }
+    const sequence = last.get('x/3')!.sequence;
+    const back = await heard('x/3', 43);
+    expect(back.sequence).toBe(sequence + 1);
+    expect(back.quantiles).toEqual(last.get('x/1')!.quantiles);
+  });
 });
