@@ -6,6 +6,8 @@ import { Agent, request as httpRequest } from 'node:http';
 import type { ForecastRequest } from '../../src/forecast/forecaster.js';
 import { resolveForecaster } from '../../src/forecast/models.js';
 import { intervalLevels } from '../../src/forecast/quantiles.js';
+import { parseStack } from '../../src/forecast/stack/stack.js';
+import { loadConfig } from '../../src/platform/config.js';
 import { quantile, type Row, summarise } from '../measure.js';
 import { startService } from './processes.js';
 
@@ -84,9 +86,9 @@ async function load(address: string, clients: number, seconds: number) {
   return { latencies: latencies.sort((a, b) => a - b), rate };
 }
 
-/** Series a second of the engine alone, batch after batch. */
+/** Series a second of the engine alone with the service's own stack, batch after batch. */
 async function engineRate(backend: string | undefined, seconds: number): Promise<{ rate: number; backend: string }> {
-  const forecaster = await resolveForecaster(MODEL, backend === undefined ? {} : { backend });
+  const forecaster = await resolveForecaster(MODEL, { backend, stack: parseStack(loadConfig({}).stack) });
   try {
     const requests = Array.from({ length: BATCH }, (_, i) => bare(i));
     await forecaster.forecast(requests);
