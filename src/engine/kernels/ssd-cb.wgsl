@@ -3,9 +3,10 @@
 //   B, C [batch, length, nGroups·dState] → scores [batch, nChunks, nGroups, CHUNK, CHUNK]
 //#include flat
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-pair
 //#include ssd-product
+//#include quad B
+//#include quad C
 
 struct Params {
   dState: u32,
@@ -31,26 +32,14 @@ fn fetchA(phase: u32, n: u32, m: u32) -> vec4f {
   if (t >= here.real || n >= here.states) {
     return vec4f();
   }
-  let at = here.C + t * p.CStride + n;
-//#if VECTOR
-  return C[at / 4u];
-//#else
-  let s = at + folded(here.states - n);
-  return select(vec4f(), vec4f(C[s.x], C[s.y], C[s.z], C[s.w]), present(here.states - n));
-//#end
+  return CQuad(here.C + t * p.CStride + n, here.states - n);
 }
 fn fetchB(phase: u32, n: u32, m: u32) -> vec4f {
   let t = here.column + m;
   if (t >= here.real || n >= here.states) {
     return vec4f();
   }
-  let at = here.B + t * p.BStride + n;
-//#if VECTOR
-  return B[at / 4u];
-//#else
-  let s = at + folded(here.states - n);
-  return select(vec4f(), vec4f(B[s.x], B[s.y], B[s.z], B[s.w]), present(here.states - n));
-//#end
+  return BQuad(here.B + t * p.BStride + n, here.states - n);
 }
 fn weighA(phase: u32, n: u32, m: u32, quad: vec4f) -> vec4f {
   return quad;

@@ -9,8 +9,12 @@
 //#include flat
 //#include ssd-span
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-product
+//#include quad V
+//#include quad O
+//#include quad own
+//#include quad states
+//#include quad-put out
 
 struct Params {
   headDim: u32, dState: u32,
@@ -63,13 +67,7 @@ fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
   if (row >= here.tokens || k >= here.headDim) {
     return vec4f();
   }
-  let at = here.V + row * p.VStride + k;
-//#if VECTOR
-  return V[at / 4u];
-//#else
-  let s = at + folded(here.headDim - k);
-  return select(vec4f(), vec4f(V[s.x], V[s.y], V[s.z], V[s.w]), present(here.headDim - k));
-//#end
+  return VQuad(here.V + row * p.VStride + k, here.headDim - k);
 }
 fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
   if (phase == 0u) {
@@ -85,32 +83,12 @@ fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
     if (k >= here.tokens) {
       return vec4f();
     }
-    let at = here.O + k * p.OStride + n;
-//#if VECTOR
-    return O[at / 4u];
-//#else
-    let s = at + folded(here.columns - n);
-    return select(vec4f(), vec4f(O[s.x], O[s.y], O[s.z], O[s.w]), present(here.columns - n));
-//#end
+    return OQuad(here.O + k * p.OStride + n, here.columns - n);
   }
   if (k >= here.headDim) {
     return vec4f();
   }
-  let at = here.S + k * here.stateStride + n;
-//#if VECTOR
-  return states[at / 4u];
-//#else
-  let s = at + folded(here.columns - n);
-  return select(vec4f(), vec4f(states[s.x], states[s.y], states[s.z], states[s.w]), present(here.columns - n));
-//#end
-}
-fn quadOfOwn(at: u32, left: u32) -> vec4f {
-//#if VECTOR
-  return own[at / 4u];
-//#else
-  let s = at + folded(left);
-  return select(vec4f(), vec4f(own[s.x], own[s.y], own[s.z], own[s.w]), present(left));
-//#end
+  return statesQuad(here.S + k * here.stateStride + n, here.columns - n);
 }
 
 @compute @workgroup_size(THREADS)
@@ -183,7 +161,7 @@ fn main(
           var mine = vec4f(0.0f);
           if (t < tokens && at.y < here.columns) {
             let o = p.ownOffset + (first + t) * p.ownStride + g * STATES + n0 + at.y;
-            mine = value * quadOfOwn(o, here.columns - at.y);
+            mine = value * ownQuad(o, here.columns - at.y);
           }
           stripWrite(at.x, at.y, mine);
         }
@@ -218,14 +196,7 @@ fn main(
       if (t < tokens) {
         value = stripQuad(at.x, at.y) + sum$s$i;
       }
-      let o = p.outOffset + (first + t) * p.outStride + g * STATES + n0 + at.y;
-//#if VECTOR
-      out[o / 4u] = value;
-//#else
-      for (var j = 0u; j < min(4u, here.columns - at.y); j++) {
-        out[o + j] = value[j];
-      }
-//#end
+      outPut(p.outOffset + (first + t) * p.outStride + g * STATES + n0 + at.y, here.columns - at.y, value);
     }
   }
   //#end

@@ -12,9 +12,10 @@
 //#include flat
 //#include ssd-span
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-pair
 //#include ssd-product
+//#include quad x
+//#include quad dOut
 
 struct Params {
   headDim: u32,
@@ -48,13 +49,7 @@ fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
   if (t >= here.tokens || k >= here.headDim) {
     return vec4f();
   }
-  let at = here.dOut + t * p.dOutStride + k;
-//#if VECTOR
-  return dOut[at / 4u];
-//#else
-  let s = at + folded(here.headDim - k);
-  return select(vec4f(), vec4f(dOut[s.x], dOut[s.y], dOut[s.z], dOut[s.w]), present(here.headDim - k));
-//#end
+  return dOutQuad(here.dOut + t * p.dOutStride + k, here.headDim - k);
 }
 fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
   return quad;
@@ -64,13 +59,7 @@ fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
   if (t >= here.tokens || k >= here.headDim) {
     return vec4f();
   }
-  let at = here.x + t * p.xStride + k;
-//#if VECTOR
-  return x[at / 4u];
-//#else
-  let s = at + folded(here.headDim - k);
-  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.headDim - k));
-//#end
+  return xQuad(here.x + t * p.xStride + k, here.headDim - k);
 }
 
 @compute @workgroup_size(THREADS)

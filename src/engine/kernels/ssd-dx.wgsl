@@ -10,8 +10,12 @@
 //#include flat
 //#include ssd-span
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-product
+//#include quad x
+//#include quad B
+//#include quad dOut
+//#include quad dStates
+//#include quad-put dX
 
 struct Params {
   headDim: u32, dState: u32,
@@ -49,22 +53,10 @@ struct Place {
 var<private> here: Place;
 
 fn quadOfX(t: u32, n: u32) -> vec4f {
-  let at = here.x + t * p.xStride + n;
-//#if VECTOR
-  return x[at / 4u];
-//#else
-  let s = at + folded(here.columns - n);
-  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.columns - n));
-//#end
+  return xQuad(here.x + t * p.xStride + n, here.columns - n);
 }
 fn quadOfOut(t: u32, n: u32) -> vec4f {
-  let at = here.dOut + t * p.dOutStride + n;
-//#if VECTOR
-  return dOut[at / 4u];
-//#else
-  let s = at + folded(here.columns - n);
-  return select(vec4f(), vec4f(dOut[s.x], dOut[s.y], dOut[s.z], dOut[s.w]), present(here.columns - n));
-//#end
+  return dOutQuad(here.dOut + t * p.dOutStride + n, here.columns - n);
 }
 
 // Phase 0: B, states. Phase 1: scores, dOut.
@@ -79,13 +71,7 @@ fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
   if (row >= here.tokens || k >= here.states) {
     return vec4f();
   }
-  let at = here.B + row * p.BStride + k;
-//#if VECTOR
-  return B[at / 4u];
-//#else
-  let s = at + folded(here.states - k);
-  return select(vec4f(), vec4f(B[s.x], B[s.y], B[s.z], B[s.w]), present(here.states - k));
-//#end
+  return BQuad(here.B + row * p.BStride + k, here.states - k);
 }
 fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
   if (phase == 0u) {
@@ -113,13 +99,7 @@ fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
   if (k >= here.states) {
     return vec4f();
   }
-  let at = here.S + n * here.states + k;
-//#if VECTOR
-  return dStates[at / 4u];
-//#else
-  let s = at + folded(here.states - k);
-  return select(vec4f(), vec4f(dStates[s.x], dStates[s.y], dStates[s.z], dStates[s.w]), present(here.states - k));
-//#end
+  return dStatesQuad(here.S + n * here.states + k, here.states - k);
 }
 
 // The sum of row r of the flushed strip.
@@ -221,14 +201,7 @@ fn main(
             skipSum += dot(u, dy);
           }
         }
-        let o = p.dXOffset + (first + k) * p.dXStride + h * HEAD_DIM + p0 + at.y;
-//#if VECTOR
-        dX[o / 4u] = value;
-//#else
-        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
-          dX[o + i] = value[i];
-        }
-//#end
+        dXPut(p.dXOffset + (first + k) * p.dXStride + h * HEAD_DIM + p0 + at.y, here.columns - at.y, value);
       }
       stripWrite(at.x, at.y, mine);
     }

@@ -8,8 +8,11 @@
 //#include flat
 //#include ssd-span
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-product
+//#include quad x
+//#include quad C
+//#include quad states
+//#include quad-put out
 
 struct Params {
   headDim: u32, dState: u32,
@@ -42,13 +45,7 @@ struct Place {
 var<private> here: Place;
 
 fn quadOfX(t: u32, n: u32) -> vec4f {
-  let at = here.x + t * p.xStride + n;
-//#if VECTOR
-  return x[at / 4u];
-//#else
-  let s = at + folded(here.columns - n);
-  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.columns - n));
-//#end
+  return xQuad(here.x + t * p.xStride + n, here.columns - n);
 }
 
 // Phase 0: C, states. Phase 1: scores, x.
@@ -63,13 +60,7 @@ fn fetchA(phase: u32, k: u32, m: u32) -> vec4f {
   if (t >= here.tokens || k >= here.states) {
     return vec4f();
   }
-  let at = here.C + t * p.CStride + k;
-//#if VECTOR
-  return C[at / 4u];
-//#else
-  let s = at + folded(here.states - k);
-  return select(vec4f(), vec4f(C[s.x], C[s.y], C[s.z], C[s.w]), present(here.states - k));
-//#end
+  return CQuad(here.C + t * p.CStride + k, here.states - k);
 }
 fn weighA(phase: u32, k: u32, m: u32, quad: vec4f) -> vec4f {
   if (phase == 0u) {
@@ -101,13 +92,7 @@ fn fetchB(phase: u32, k: u32, n: u32) -> vec4f {
   if (k >= here.states) {
     return vec4f();
   }
-  let at = here.S + n * here.states + k;
-//#if VECTOR
-  return states[at / 4u];
-//#else
-  let s = at + folded(here.states - k);
-  return select(vec4f(), vec4f(states[s.x], states[s.y], states[s.z], states[s.w]), present(here.states - k));
-//#end
+  return statesQuad(here.S + n * here.states + k, here.states - k);
 }
 
 @compute @workgroup_size(THREADS)
@@ -174,14 +159,7 @@ fn main(
             y += skipWeight * quadOfX(t, at.y);
           }
         }
-        let o = p.outOffset + (first + t) * p.outStride + h * HEAD_DIM + p0 + at.y;
-//#if VECTOR
-        out[o / 4u] = y;
-//#else
-        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
-          out[o + i] = y[i];
-        }
-//#end
+        outPut(p.outOffset + (first + t) * p.outStride + h * HEAD_DIM + p0 + at.y, here.columns - at.y, y);
       }
     }
     workgroupBarrier();

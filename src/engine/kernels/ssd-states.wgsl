@@ -11,8 +11,12 @@
 //#include flat
 //#include ssd-span
 //#include ssd-tile
-//#include ssd-stage
 //#include ssd-product
+//#include quad x
+//#include quad V
+//#include quad state
+//#include quad-put state
+//#include quad-put states
 
 struct Params {
   headDim: u32, dState: u32,
@@ -42,13 +46,7 @@ fn fetchA(phase: u32, t: u32, m: u32) -> vec4f {
   if (t >= here.tokens || m >= here.rows) {
     return vec4f();
   }
-  let at = here.x + t * p.xStride + m;
-//#if VECTOR
-  return x[at / 4u];
-//#else
-  let s = at + folded(here.rows - m);
-  return select(vec4f(), vec4f(x[s.x], x[s.y], x[s.z], x[s.w]), present(here.rows - m));
-//#end
+  return xQuad(here.x + t * p.xStride + m, here.rows - m);
 }
 fn weighA(phase: u32, t: u32, m: u32, quad: vec4f) -> vec4f {
   return quad * factors[min(t, CHUNK - 1u)];
@@ -57,13 +55,7 @@ fn fetchB(phase: u32, t: u32, n: u32) -> vec4f {
   if (t >= here.tokens || n >= here.columns) {
     return vec4f();
   }
-  let at = here.V + t * p.VStride + n;
-//#if VECTOR
-  return V[at / 4u];
-//#else
-  let s = at + folded(here.columns - n);
-  return select(vec4f(), vec4f(V[s.x], V[s.y], V[s.z], V[s.w]), present(here.columns - n));
-//#end
+  return VQuad(here.V + t * p.VStride + n, here.columns - n);
 }
 
 // Writes the tile to `states`, or (`last`) to `state`, from element `to` on.
@@ -76,22 +68,11 @@ fn keep(acc: ptr<function, TileSums>, tid: u32, to: u32, stride: u32, last: bool
       let row = stripRow(strip, at.x);
       if (row < here.rows && at.y < here.columns) {
         let o = to + row * stride + at.y;
-        let value = stripQuad(at.x, at.y);
-//#if VECTOR
         if (last) {
-          state[o / 4u] = value;
+          statePut(o, here.columns - at.y, stripQuad(at.x, at.y));
         } else {
-          states[o / 4u] = value;
+          statesPut(o, here.columns - at.y, stripQuad(at.x, at.y));
         }
-//#else
-        for (var i = 0u; i < min(4u, here.columns - at.y); i++) {
-          if (last) {
-            state[o + i] = value[i];
-          } else {
-            states[o + i] = value[i];
-          }
-        }
-//#end
       }
     }
     workgroupBarrier();
@@ -141,14 +122,7 @@ fn main(
         let row = stripRow(strip, at.x);
         var value = vec4f(0.0f);
         if (row < here.rows && at.y < here.columns) {
-          let o = stateAt + row * STATES + at.y;
-//#if VECTOR
-          value = state[o / 4u];
-//#else
-          let s = o + folded(here.columns - at.y);
-          value = select(
-            vec4f(), vec4f(state[s.x], state[s.y], state[s.z], state[s.w]), present(here.columns - at.y));
-//#end
+          value = stateQuad(stateAt + row * STATES + at.y, here.columns - at.y);
         }
         stripWrite(at.x, at.y, value);
       }

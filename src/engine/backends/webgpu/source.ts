@@ -3,7 +3,7 @@
  * recorder needs it (bindings and uniform fields by name).
  *
  * Four additions to WGSL, all comments to other tools:
- *   //#include name           the text of kernels/include/name.wgsl
+ *   //#include name WORD …    the text of kernels/include/name.wgsl, `$1`, `$2` … in it being the words that follow
  *   //#repeat i 0 COUNT … //#end   the lines between, once for i = 0 … COUNT − 1, with `$i` replaced by the number;
  *                             bounds are numbers or constants. For registers that must not be indexed.
  *   //#if NAME … //#else … //#end   one side, by a boolean constant: for what `if` cannot choose, such as types
@@ -100,17 +100,19 @@ function declare(name: string, value: Constant): string {
   return `const ${name}: u32 = ${value}u;`;
 }
 
-/** Replaces `//#include` lines by the file they name; a snippet is taken once, however often it is named. */
-function include(name: string, seen: Set<string>): Line[] {
+/** Replaces `//#include` lines by the file they name; a snippet is taken once with the same words, however often it is named. */
+function include(name: string, seen: Set<string>, words: readonly string[] = []): Line[] {
   const lines: Line[] = [];
   load(name)
     .split('\n')
-    .forEach((text, index) => {
-      const match = /^\s*\/\/#include\s+(\S+)/.exec(text);
+    .forEach((raw, index) => {
+      const text = raw.replace(/\$(\d)/g, (_, n) => words[Number(n) - 1] ?? `$${n}`);
+      const match = /^\s*\/\/#include\s+(\S.*?)\s*$/.exec(text);
       if (!match) lines.push({ text, file: `${name}.wgsl`, line: index + 1 });
       else if (!seen.has(match[1])) {
         seen.add(match[1]);
-        lines.push(...include(`include/${match[1]}`, seen));
+        const [snippet, ...its] = match[1].split(/\s+/);
+        lines.push(...include(`include/${snippet}`, seen, its));
       }
     });
   return lines;

@@ -4,3 +4,8 @@
 //#else
 //#include ssd-tile-f32
 //#end
+
+// The position (row, first column) of quad e of a strip, `width` quads to a row.
+fn quadAt(e: u32, width: u32) -> vec2u {
+  return vec2u(e / width, e % width * 4u);
+}
