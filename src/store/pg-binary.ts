@@ -40,18 +40,18 @@ export function int8Array(values: ArrayLike<bigint>): Buffer {
   return buffer;
 }
 
-/** `timestamptz[]` from milliseconds since 1970. */
+/** `timestamptz[]` from milliseconds since 1970, rounded to the microsecond; to the millisecond where microseconds are not exact. */
 export function timestampArray(values: ArrayLike<number>): Buffer {
   const buffer = header(values.length, TIMESTAMPTZ, false, values.length * 12);
   for (let i = 0, at = HEADER; i < values.length; i++, at += 12) {
-    const micros = (values[i]! - EPOCH_2000) * 1000;
+    const micros = Math.round((values[i]! - EPOCH_2000) * 1000);
     buffer.writeInt32BE(8, at);
     if (Math.abs(micros) < EXACT) {
       // Two 32-bit halves, without a bigint for each point.
       const high = Math.floor(micros / 2 ** 32);
       buffer.writeInt32BE(high, at + 4);
       buffer.writeUInt32BE(micros - high * 2 ** 32, at + 8);
-    } else buffer.writeBigInt64BE((BigInt(values[i]!) - BigInt(EPOCH_2000)) * 1000n, at + 4);
+    } else buffer.writeBigInt64BE((BigInt(Math.round(values[i]!)) - BigInt(EPOCH_2000)) * 1000n, at + 4);
   }
   return buffer;
 }
