@@ -3,7 +3,7 @@ import { StateStore, type StoredState } from '../store/states.js';
 import type { LiveOutput, OutputHook } from './feed.js';
 import type { Leases } from './leases.js';
 import { encodeOutput } from './output-codec.js';
-import { OutputStore } from './output-store.js';
+import type { OutputStore } from './output-store.js';
 import type { Publisher } from './publish.js';
 
 /** What a round of work came to, to be committed as one. */
@@ -24,16 +24,15 @@ export interface Committed {
 
 /** Writes outcomes, fenced by the lease, and tells those who listen once they are committed. */
 export class Committer {
-  private readonly outputs: OutputStore;
   private readonly states: StateStore;
 
   constructor(
     private readonly database: Database,
+    private readonly outputs: OutputStore,
     private readonly leases: Leases,
     private readonly publisher: Publisher,
     private readonly hooks: readonly OutputHook[],
   ) {
-    this.outputs = new OutputStore(database);
     this.states = new StateStore(database);
   }
 

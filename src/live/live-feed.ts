@@ -48,7 +48,7 @@ export class ConnectedFeed implements LiveFeed {
   private stopWaiting: (() => void) | undefined;
 
   constructor(private readonly options: LiveFeedOptions) {
-    this.outputs = new OutputStore(options.database);
+    this.outputs = new OutputStore(options.database, options.onError);
     this.demands = new Demands(options.database);
     this.timer = setInterval(() => {
       this.demands.renew([...this.listeners].map(({ name }) => name)).catch(options.onError);

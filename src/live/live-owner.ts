@@ -92,14 +92,14 @@ export class LiveOwner {
   constructor(private readonly options: OwnerOptions) {
     const { database, batch, publisher, hooks, id, leaseMs } = options;
     this.leases = new Leases(database, id, leaseMs);
-    this.committer = new Committer(database, this.leases, publisher, hooks);
+    this.outputs = new OutputStore(database, options.onError);
+    this.committer = new Committer(database, this.outputs, this.leases, publisher, hooks);
     this.demands = new Demands(database);
     const arrived = (arrivals: Arrival[]) => {
       this.arrived.push(...arrivals);
       this.options.follower.stir();
     };
     this.loads = new LoadQueue(new Loader(database, batch, options.onError), arrived, options.onError);
-    this.outputs = new OutputStore(database);
   }
 
   /** Takes its share of the partitions and begins. */
@@ -245,9 +245,7 @@ export class LiveOwner {
   private async take(rows: readonly NamedSeries[]): Promise<void> {
     const fresh = rows.filter(({ id }) => !this.series.has(Number(id)));
     if (fresh.length === 0) return;
-    const present = new Map(
-      (await this.outputs.byId(fresh.map(({ id }) => id))).map((one) => [one.seriesId, standingOf(one)]),
-    );
+    const present = await this.outputs.standings(fresh.map(({ id }) => id));
     for (const { id, owner, name } of fresh) {
       const partition = partitionOf(id);
       if (this.series.has(Number(id)) || !this.leases.get(partition)) continue;

@@ -2,6 +2,7 @@ import type { Database, Queryable } from '../store/database.js';
 import { byteaArray, int8Array, timestampArray } from '../store/pg-binary.js';
 import type { LiveOutput, SeriesFilter } from './feed.js';
 import { decodeOutput } from './output-codec.js';
+import { type Standing, standingOf } from './standing.js';
 
 /** Outputs with their bytes, as they are committed and told. */
 export interface EncodedOutput {
@@ -24,9 +25,12 @@ const COLUMNS = `o.series_id::text as id, o.owner, s.unique_id as name, o.sequen
 const outputOf = ({ id, owner, name, sequence, at, bytes }: Row): LiveOutput =>
   decodeOutput({ owner, series: name, seriesId: BigInt(id), sequence, at }, bytes);
 
-/** The present output of each series. */
+/** The present output of each series. One that cannot be read, being of another version or damaged, is told and left out. */
 export class OutputStore {
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    private readonly onError: (error: Error) => void,
+  ) {}
 
   /** Keeps outputs, and returns the series that do not exist any more. */
   async write(client: Queryable, outputs: readonly EncodedOutput[]): Promise<bigint[]> {
@@ -54,23 +58,66 @@ export class OutputStore {
 
   /** By number of series. */
   async byId(ids: readonly bigint[]): Promise<LiveOutput[]> {
-    if (ids.length === 0) return [];
-    const text = `select ${COLUMNS} from live_outputs o join series s on s.id = o.series_id where o.series_id = any($1)`;
-    return (await this.database.pool.query<Row>(text, [int8Array(ids)])).rows.map(outputOf);
+    return this.readEach(await this.rows(ids), outputOf);
   }
 
-  /** Those that a filter names, in the order of their names. */
+  /**
+   * What the next outputs of series need of their present ones. Of one that cannot be read that is its number and its time,
+   * so that its sequence goes on.
+   */
+  async standings(ids: readonly bigint[]): Promise<Map<bigint, Standing>> {
+    const rows = await this.rows(ids);
+    const none = new Float64Array();
+    return new Map([
+      ...rows.map(({ id, sequence, at }) => [BigInt(id), { sequence, at, times: none, quantiles: none }] as const),
+      ...this.readEach(rows, (row) => [BigInt(row.id), standingOf(outputOf(row))] as const),
+    ]);
+  }
+
+  /** Those that a filter names, in the order of their names; fewer than `limit` when there are no more. */
   async find(
     owner: string,
     filter: SeriesFilter,
     { after, limit = 1000 }: { after?: string; limit?: number } = {},
   ): Promise<LiveOutput[]> {
-    const { rows } = await this.database.pool.query<Row>(
-      `select ${COLUMNS} from series s join live_outputs o on o.series_id = s.id
-       where s.owner = $1 and ($2::text[] is null or s.unique_id = any($2)) and ($3::text is null or starts_with(s.unique_id, $3))
-         and ($4::text is null or s.unique_id > $4) order by s.unique_id limit $5`,
-      [owner, 'ids' in filter ? filter.ids : null, 'prefix' in filter ? filter.prefix : null, after ?? null, limit],
-    );
-    return rows.map(outputOf);
+    const found: LiveOutput[] = [];
+    for (let last = after ?? null; found.length < limit; ) {
+      const left = limit - found.length;
+      const { rows } = await this.database.pool.query<Row>(
+        `select ${COLUMNS} from series s join live_outputs o on o.series_id = s.id
+         where s.owner = $1 and ($2::text[] is null or s.unique_id = any($2)) and ($3::text is null or starts_with(s.unique_id, $3))
+           and ($4::text is null or s.unique_id > $4) order by s.unique_id limit $5`,
+        [owner, 'ids' in filter ? filter.ids : null, 'prefix' in filter ? filter.prefix : null, last, left],
+      );
+      found.push(...this.readEach(rows, outputOf));
+      if (rows.length < left) break;
+      last = rows.at(-1)!.name;
+    }
+    return found;
+  }
+
+  private async rows(ids: readonly bigint[]): Promise<Row[]> {
+    if (ids.length === 0) return [];
+    const text = `select ${COLUMNS} from live_outputs o join series s on s.id = o.series_id where o.series_id = any($1)`;
+    return (await this.database.pool.query<Row>(text, [int8Array(ids)])).rows;
+  }
+
+  private readEach<T>(rows: readonly Row[], read: (row: Row) => T): T[] {
+    const failed: { row: Row; cause: unknown }[] = [];
+    const done: T[] = [];
+    for (const row of rows) {
+      try {
+        done.push(read(row));
+      } catch (cause) {
+        failed.push({ row, cause });
+      }
+    }
+    const [first] = failed;
+    if (first) {
+      const { row, cause } = first;
+      const others = failed.length > 1 ? ` and ${failed.length - 1} more` : '';
+      this.onError(new Error(`the output of series ${row.name} (${row.id})${others} cannot be read`, { cause }));
+    }
+    return done;
   }
 }

@@ -101,6 +101,38 @@ describe('live series in trouble', () => {
     expect(said(`the snapshot of series ${await idOf('whole')}`)).toBe(false);
   });
 
+  it('have their outputs read beside one of unknown bytes, whose sequence goes on', async () => {
+    const names = ['u/1', 'u/2', 'u/3'];
+    await s.write(names.flatMap((name) => points(name, 0, 60)));
+    const before = await Promise.all(names.map((name) => heard(name, 59)));
+    worker.say('stop');
+    await worker.exited;
+    await subscription.close();
+    const id = await idOf('u/2');
+    const { rowCount } = await s.database.pool.query("update live_outputs set bytes = '\\x63' where series_id = $1", [
+      id,
+    ]);
+    expect(rowCount).toBe(1);
+
+    // Pages stay full, so that nobody takes the first one for the last.
+    const page = await s.client.feed.latest(OWNER.owner, { prefix: 'u/' }, { limit: 2 });
+    expect(page.map(({ series }) => series)).toEqual(['u/1', 'u/3']);
+    expect(s.errors.map(String).join()).toContain(`the output of series u/2 (${id}) cannot be read`);
+
+    const sequences: number[] = [];
+    subscription = await s.client.feed.subscribe(OWNER.owner, { prefix: 'u/' }, { horizon: 5 }, (output) => {
+      last.set(output.series, output);
+      if (output.series === 'u/2') sequences.push(output.sequence);
+    });
+    expect(sequences).toEqual([]);
+    worker = await s.worker();
+    await s.write(names.flatMap((name) => points(name, 60, 61)));
+    const after = await Promise.all(names.map((name) => heard(name, 60)));
+    expect(after[1]!.quantiles).toEqual(after[0]!.quantiles);
+    expect(sequences).toEqual(sequences.map((_, i) => before[1]!.sequence + 1 + i));
+    expect(said(`the output of series u/2 (${id}) cannot be read`)).toBe(true);
+  });
+
   it('let the others be read while one of them cannot be, which is tried again', async () => {
     // Nobody has demanded them yet when they get there, so all are read together.
     await subscription.close();
