@@ -1,7 +1,7 @@
 /** Operations along sequences [batch, length, channels]: convolution, both scans and windowed attention. */
 import type { Backend } from '../backend.js';
 import { EngineError } from '../errors.js';
-import type { Activation, Discretisation } from '../kernels.js';
+import type { Activation, SelectiveScanArgs, SsdArgs } from '../kernels.js';
 import { columnsOf, rowsOf, sizeOf, type Tensor } from '../tensor.js';
 import { check } from './core.js';
 import { DenseOperations } from './dense.js';
@@ -40,34 +40,14 @@ export abstract class SequenceOperations extends DenseOperations {
     this.noStateInTraining('conv', state);
     const out = this.alloc(x.shape);
     this.kernels.conv({ out, x, weight, bias, activation, state, lengths });
-    this.tape.record([x, weight, bias], [out], [x], () => {
-      const dOut = this.tape.gradient(out);
-      if (!dOut) return;
-      const dX = this.tape.exclusive(x);
-      const dWeight = this.tape.exclusive(weight);
-      const dBias = bias && this.tape.exclusive(bias);
-      const targets = { dX: dX.tensor, dWeight: dWeight.tensor, dBias: dBias?.tensor };
-      this.kernels.convBackward({ ...targets, dOut, x, weight, bias, activation, lengths });
-      for (const d of [dX, dWeight, dBias]) d?.finish();
-    });
+    this.reverse(out, [x], { dX: x, dWeight: weight, dBias: bias }, (dOut, into) =>
+      this.kernels.convBackward({ ...into, dOut, x, weight, bias, activation, lengths }),
+    );
     return out;
   }
 
   /** Mamba-1's scan; shapes as `SelectiveScanArgs` in kernels.ts. */
-  selectiveScan(
-    args: SequenceOptions & {
-      x: Tensor;
-      dt: Tensor;
-      aLog: Tensor;
-      B: Tensor;
-      C: Tensor;
-      skip?: Tensor;
-      dtBias?: Tensor;
-      z?: Tensor;
-      dtLimit?: readonly [number, number];
-      discretisation?: Discretisation;
-    },
-  ): Tensor {
+  selectiveScan(args: Omit<SelectiveScanArgs, 'out' | 'checkpoints'>): Tensor {
     const { x, dt, aLog, B, C, skip, dtBias, z, dtLimit, discretisation, state, lengths } = args;
     const [batch, length, dInner] = x.shape;
     const dState = columnsOf(B);
@@ -84,46 +64,15 @@ export abstract class SequenceOperations extends DenseOperations {
     const dims = { batch, length, dInner, dState, nHeads: dInner };
     const checkpoints = this.checkpoints('selectiveScan', dims, [x, dt, aLog, B, C]);
     this.kernels.selectiveScan({ ...inputs, out, state, checkpoints });
-    this.tape.record([x, dt, aLog, B, C, skip, dtBias, z], [out], [x, dt, aLog, B, C, z, checkpoints], () => {
-      const dOut = this.tape.gradient(out);
-      if (!dOut) return;
-      const target = (t: Tensor | undefined) => t && this.tape.exclusive(t);
-      const [dX, dDt, dALog] = [this.tape.exclusive(x), this.tape.exclusive(dt), this.tape.exclusive(aLog)];
-      const [dB, dC] = [this.tape.exclusive(B), this.tape.exclusive(C)];
-      const [dSkip, dDtBias, dZ] = [target(skip), target(dtBias), target(z)];
-      this.kernels.selectiveScanBackward({
-        ...inputs,
-        checkpoints,
-        dOut,
-        dX: dX.tensor,
-        dDt: dDt.tensor,
-        dALog: dALog.tensor,
-        dB: dB.tensor,
-        dC: dC.tensor,
-        dSkip: dSkip?.tensor,
-        dDtBias: dDtBias?.tensor,
-        dZ: dZ?.tensor,
-      });
-      for (const d of [dX, dDt, dALog, dB, dC, dSkip, dDtBias, dZ]) d?.finish();
-    });
+    const wanted = { dX: x, dDt: dt, dALog: aLog, dB: B, dC: C, dSkip: skip, dDtBias: dtBias, dZ: z };
+    this.reverse(out, [x, dt, aLog, B, C, z, checkpoints], wanted, (dOut, into) =>
+      this.kernels.selectiveScanBackward({ ...inputs, ...into, checkpoints, dOut }),
+    );
     return out;
   }
 
   /** Mamba-2's scan; shapes as `SsdArgs` in kernels.ts. */
-  ssd(
-    args: SequenceOptions & {
-      x: Tensor;
-      dt: Tensor;
-      aLog: Tensor;
-      B: Tensor;
-      C: Tensor;
-      skip?: Tensor;
-      dtBias?: Tensor;
-      nGroups: number;
-      dtLimit?: readonly [number, number];
-      discretisation?: Discretisation;
-    },
-  ): Tensor {
+  ssd(args: Omit<SsdArgs, 'out' | 'checkpoints' | 'nHeads' | 'precision'>): Tensor {
     const { x, dt, aLog, B, C, skip, dtBias, nGroups, dtLimit, discretisation, state, lengths } = args;
     const [batch, length, dInner] = x.shape;
     const nHeads = columnsOf(dt);
@@ -142,28 +91,30 @@ export abstract class SequenceOperations extends DenseOperations {
     const inputs = { x, dt, aLog, B, C, skip, dtBias, nHeads, nGroups, dtLimit, discretisation, lengths, precision };
     const checkpoints = this.checkpoints('ssd', { batch, length, dInner, dState, nHeads }, [x, dt, aLog, B, C]);
     this.kernels.ssd({ ...inputs, out, state, checkpoints });
-    this.tape.record([x, dt, aLog, B, C, skip, dtBias], [out], [x, dt, B, C, checkpoints], () => {
+    const wanted = { dX: x, dDt: dt, dALog: aLog, dB: B, dC: C, dSkip: skip, dDtBias: dtBias };
+    this.reverse(out, [x, dt, B, C, checkpoints], wanted, (dOut, into) =>
+      this.kernels.ssdBackward({ ...inputs, ...into, checkpoints, dOut }),
+    );
+    return out;
+  }
+
+  /**
+   * Records a reverse pass: `wanted` names the gradients that `run` writes and what they are of; `kept` is read again.
+   * Nothing runs where no gradient of `out` arrives.
+   */
+  private reverse<Wanted extends Record<string, Tensor | undefined>>(
+    out: Tensor,
+    kept: (Tensor | undefined)[],
+    wanted: Wanted,
+    run: (dOut: Tensor, into: Wanted) => void,
+  ): void {
+    this.tape.record(Object.values(wanted), [out], kept, () => {
       const dOut = this.tape.gradient(out);
       if (!dOut) return;
-      const target = (t: Tensor | undefined) => t && this.tape.exclusive(t);
-      const [dX, dDt, dALog] = [this.tape.exclusive(x), this.tape.exclusive(dt), this.tape.exclusive(aLog)];
-      const [dB, dC] = [this.tape.exclusive(B), this.tape.exclusive(C)];
-      const [dSkip, dDtBias] = [target(skip), target(dtBias)];
-      this.kernels.ssdBackward({
-        ...inputs,
-        checkpoints,
-        dOut,
-        dX: dX.tensor,
-        dDt: dDt.tensor,
-        dALog: dALog.tensor,
-        dB: dB.tensor,
-        dC: dC.tensor,
-        dSkip: dSkip?.tensor,
-        dDtBias: dDtBias?.tensor,
-      });
-      for (const d of [dX, dDt, dALog, dB, dC, dSkip, dDtBias]) d?.finish();
+      const targets = Object.entries(wanted).map(([name, of]) => [name, of && this.tape.exclusive(of)] as const);
+      run(dOut, Object.fromEntries(targets.map(([name, target]) => [name, target?.tensor])) as Wanted);
+      for (const [, target] of targets) target?.finish();
     });
-    return out;
   }
 
   /** Memory for the states entering each chunk, where a reverse pass will come and the backend keeps them. */

@@ -8,6 +8,7 @@ import type { Precision } from '../../engine/kernels.js';
 import { reshape, type Tensor } from '../../engine/tensor.js';
 import { derived } from './config.js';
 import type { ForecasterModel } from './model.js';
+import { PlanCache } from './plan-cache.js';
 
 /** Numbers of one batch on the host. */
 export interface RunnerBuffers {
@@ -31,13 +32,12 @@ export interface BatchShape {
 }
 
 interface Recorded {
-  shape: BatchShape;
   plan: Plan<Tensor>;
   inputs: { [K in keyof RunnerBuffers]: Tensor };
   buffers: RunnerBuffers;
 }
 
-/** Recorded plans kept; the least recently used goes first. */
+/** Recorded plans kept. */
 const PLANS = 24;
 
 /** n rounded up to at most two significant binary digits: 1, 2, 3, 4, 6, 8, 12, 16, 24, 32 … */
@@ -48,7 +48,11 @@ export function classOf(n: number): number {
 }
 
 export class Runner {
-  private readonly plans = new Map<string, Recorded>();
+  private readonly plans = new PlanCache<BatchShape, Recorded>(
+    PLANS,
+    (shape) => this.record(shape),
+    (recorded) => this.dispose(recorded),
+  );
 
   constructor(
     readonly model: ForecasterModel,
@@ -57,7 +61,7 @@ export class Runner {
 
   /** Host buffers of a shape, to be filled before `run`. Contents of an earlier batch are still in them. */
   buffers(shape: BatchShape): RunnerBuffers {
-    return this.recorded(shape).buffers;
+    return this.plans.get(shape).buffers;
   }
 
   /**
@@ -65,25 +69,11 @@ export class Runner {
    * The buffers may be filled again once this resolves.
    */
   async run(shape: BatchShape): Promise<ArrayLike<number>> {
-    const { plan, inputs, buffers } = this.recorded(shape);
+    const { plan, inputs, buffers } = this.plans.get(shape);
     const { backend } = this.model;
     for (const key of Object.keys(inputs) as (keyof RunnerBuffers)[]) backend.write(inputs[key], buffers[key]);
     plan.run();
     return backend.read(plan.result);
-  }
-
-  private recorded(shape: BatchShape): Recorded {
-    const key = `${shape.sequences} ${shape.tokens} ${shape.outputs}`;
-    let entry = this.plans.get(key);
-    if (entry) this.plans.delete(key);
-    else entry = this.record(shape);
-    this.plans.set(key, entry);
-    for (const [oldest, old] of this.plans) {
-      if (this.plans.size <= PLANS) break;
-      this.plans.delete(oldest);
-      this.dispose(old);
-    }
-    return entry;
   }
 
   private record(shape: BatchShape): Recorded {
@@ -117,7 +107,7 @@ export class Runner {
       candidates: new Float32Array(outputs * C),
       positions: new Int32Array(outputs),
     };
-    return { shape, plan, inputs, buffers };
+    return { plan, inputs, buffers };
   }
 
   private dispose({ plan, inputs }: Recorded): void {
@@ -126,7 +116,6 @@ export class Runner {
   }
 
   free(): void {
-    for (const entry of this.plans.values()) this.dispose(entry);
     this.plans.clear();
   }
 }

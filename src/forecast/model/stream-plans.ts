@@ -5,6 +5,7 @@ import { newState, type State } from '../../engine/layers/layer.js';
 import { sizeOf, type Tensor } from '../../engine/tensor.js';
 import { derived } from './config.js';
 import type { ForecasterModel } from './model.js';
+import { PlanCache } from './plan-cache.js';
 
 export interface StreamShape {
   sequences: number;
@@ -33,17 +34,21 @@ interface Recorded {
   staged: Map<string, Float32Array>;
 }
 
-/** Recorded plans kept; the least recently used goes first. */
+/** Recorded plans kept. */
 const PLANS = 48;
 
 export class StreamPlans {
-  private readonly plans = new Map<string, Recorded>();
+  private readonly plans = new PlanCache<StreamShape, Recorded>(
+    PLANS,
+    (shape) => this.record(shape),
+    (recorded) => this.dispose(recorded),
+  );
 
   constructor(private readonly model: ForecasterModel) {}
 
   /** Host buffers of a shape, to be filled before `run`. Contents of an earlier batch are still in them. */
   buffers(shape: StreamShape): StreamBuffers {
-    return this.recorded(shape).buffers;
+    return this.plans.get(shape).buffers;
   }
 
   /**
@@ -51,7 +56,7 @@ export class StreamPlans {
    * Returns the quantiles [sequences, tokens, patch · levels] of `forecast`; `advance` overwrites `tensors`.
    */
   async run(shape: StreamShape, tensors: readonly Float32Array[]): Promise<ArrayLike<number> | undefined> {
-    const { plan, inputs, buffers, state, staged } = this.recorded(shape);
+    const { plan, inputs, buffers, state, staged } = this.plans.get(shape);
     const { backend } = this.model;
     for (const key of Object.keys(inputs) as (keyof StreamBuffers)[]) backend.write(inputs[key], buffers[key]);
     let from = 0;
@@ -76,20 +81,6 @@ export class StreamPlans {
       to += size;
     }
     return undefined;
-  }
-
-  private recorded(shape: StreamShape): Recorded {
-    const key = `${shape.purpose} ${shape.sequences} ${shape.tokens}`;
-    let entry = this.plans.get(key);
-    if (entry) this.plans.delete(key);
-    else entry = this.record(shape);
-    this.plans.set(key, entry);
-    for (const [oldest, old] of this.plans) {
-      if (this.plans.size <= PLANS) break;
-      this.plans.delete(oldest);
-      this.dispose(old);
-    }
-    return entry;
   }
 
   private record({ sequences, tokens, purpose }: StreamShape): Recorded {
@@ -130,7 +121,6 @@ export class StreamPlans {
   }
 
   free(): void {
-    for (const entry of this.plans.values()) this.dispose(entry);
     this.plans.clear();
   }
 }
