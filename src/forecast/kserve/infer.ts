@@ -5,6 +5,7 @@ import { numberColumn } from '../../platform/numbers.js';
 import { RequestError } from '../../platform/request-error.js';
 import type { ForecastService } from '../rest/forecast-service.js';
 import { jsonNumbers } from '../rest/levels.js';
+import { quantile } from '../rest/series-input.js';
 import { chooseSeason } from '../series/choose-season.js';
 import { parseFrequency } from '../time/frequency.js';
 import { DATATYPES, encodeTensor, withBinaryInputs } from './tensors.js';
@@ -41,16 +42,7 @@ const fields = z.object({
   parameters: z
     .object({
       horizon: z.int().min(1).max(100_000).default(24),
-      quantiles: z
-        .array(
-          z
-            .number()
-            .min(1e-6)
-            .max(1 - 1e-6),
-        )
-        .min(1)
-        .max(100)
-        .default([0.1, 0.5, 0.9]),
+      quantiles: z.array(quantile).min(1).max(100).default([0.1, 0.5, 0.9]),
       frequency: z.string().max(32).optional(),
       season: z.int().min(1).max(100_000).optional(),
       binary_data_output: z.boolean().default(false),

@@ -58,8 +58,9 @@ export const seriesInput = z
 
 export type SeriesInput = z.output<typeof seriesInput>;
 
-const level = z.number().gt(0).max(99.9999);
-const quantile = z
+/** Coverage of a central interval in percent, and a quantile level. */
+export const level = z.number().gt(0).max(99.9999);
+export const quantile = z
   .number()
   .min(1e-6)
   .max(1 - 1e-6);

@@ -1,5 +1,6 @@
 import type { ForecastRequest, ForecastResult } from '../../forecast/forecaster.js';
 import type { EngineInfo, EngineOptions, ForecastEngine } from '../../forecast/rest/forecast-engine.js';
+import { unlessAborted } from '../../platform/abort.js';
 import type { Config } from '../../platform/config.js';
 import type { JobClient } from '../client.js';
 import { Overloaded } from '../inference/client.js';
@@ -73,20 +74,11 @@ export class QueueEngine implements ForecastEngine {
     requests: ForecastRequest[],
     signal: AbortSignal | undefined,
   ): Promise<ForecastResult[]> {
-    const results = Promise.all(requests.map((request) => this.coalescer.forecast(model, request, signal)));
-    if (!signal) return results;
     // A shared job goes on for the others.
-    let leave = () => {};
-    const left = new Promise<never>((_, fail) => {
-      leave = () => fail(signal.reason);
-      signal.addEventListener('abort', leave);
-    });
-    try {
-      return await Promise.race([results, left]);
-    } finally {
-      results.catch(() => {});
-      signal.removeEventListener('abort', leave);
-    }
+    return unlessAborted(
+      Promise.all(requests.map((request) => this.coalescer.forecast(model, request, signal))),
+      signal,
+    );
   }
 
   /** Jobs of its own, which workers share and small calls get past. */

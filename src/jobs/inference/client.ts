@@ -1,5 +1,6 @@
 import type { ForecastRequest, ForecastResult, RollRequest, RollResult } from '../../forecast/forecaster.js';
 import type { ForecastEngine } from '../../forecast/rest/forecast-engine.js';
+import { unlessAborted } from '../../platform/abort.js';
 import type { Config } from '../../platform/config.js';
 import { AdderError } from '../../platform/errors.js';
 import { siblingModule } from '../../platform/sibling-module.js';
@@ -218,19 +219,7 @@ export class InferenceClient implements ForecastEngine {
   /** The answer is not waited for any longer when `signal` aborts; the process cannot be told. */
   private async question(ask: { kind: 'describe' | 'self-test'; model: string }, signal?: AbortSignal): Promise<Reply> {
     signal?.throwIfAborted();
-    const answer = this.answer(ask);
-    if (!signal) return answer;
-    let leave = () => {};
-    const left = new Promise<never>((_, fail) => {
-      leave = () => fail(signal.reason);
-      signal.addEventListener('abort', leave);
-    });
-    try {
-      return await Promise.race([answer, left]);
-    } finally {
-      answer.catch(() => {});
-      signal.removeEventListener('abort', leave);
-    }
+    return unlessAborted(this.answer(ask), signal);
   }
 
   private async answer(ask: { kind: 'describe' | 'self-test'; model: string }): Promise<Reply> {

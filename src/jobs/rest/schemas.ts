@@ -1,9 +1,8 @@
 import { z } from 'zod';
-import { frequencyField, modelField, seasonField } from '../../forecast/rest/series-input.js';
+import { frequencyField, level, modelField, quantile, seasonField } from '../../forecast/rest/series-input.js';
 
 const name = z.string().min(1).max(256);
 const horizon = z.int().min(1).max(100_000);
-const percent = z.number().gt(0).max(99.9999);
 
 /** Stored series: by name, or by how their names begin. */
 const selection = {
@@ -26,8 +25,8 @@ const backfillFields = {
   ...how,
   horizon: horizon.optional().meta({ description: 'steps of each forecast; what one scan gives when absent' }),
   every: horizon.optional().meta({ description: 'steps between forecasts; the horizon when absent' }),
-  levels: z.array(percent).max(50).default([80]).meta({ description: 'intervals of the forecasts, percent' }),
-  level: percent.default(99).meta({ description: 'a value outside this interval of its forecast is an anomaly' }),
+  levels: z.array(level).max(50).default([80]).meta({ description: 'intervals of the forecasts, percent' }),
+  level: level.default(99).meta({ description: 'a value outside this interval of its forecast is an anomaly' }),
 };
 const importFields = {
   upload: z.uuid().meta({ description: 'id that POST /v1/uploads gave' }),
@@ -42,17 +41,8 @@ const backtest = z.strictObject({
   horizon: horizon.meta({ description: 'steps of each window' }),
   windows: z.int().min(1).max(1000).default(1),
   step: horizon.optional().meta({ description: 'steps between windows; the horizon when absent' }),
-  levels: z.array(percent).max(50).optional(),
-  quantiles: z
-    .array(
-      z
-        .number()
-        .min(1e-6)
-        .max(1 - 1e-6),
-    )
-    .min(1)
-    .max(64)
-    .optional(),
+  levels: z.array(level).max(50).optional(),
+  quantiles: z.array(quantile).min(1).max(64).optional(),
 });
 const anomaly = z.strictObject({
   kind: z.literal('anomaly'),
