@@ -1,16 +1,12 @@
 /** What `adder train CONFIG` reads for listening models: one JSON file that, with the data, determines a run. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { AdderError } from '../../platform/errors.js';
+import { count, optimiserSchema, parseRunConfig, runFields, share } from '../../platform/training-config.js';
 import { speechConfigSchema } from '../model/config.js';
 import { turnConfigSchema } from '../turns/config.js';
 
-const share = z.number().min(0).max(1);
-const count = z.int().min(1);
-
 const common = {
-  name: z.string().regex(/^[\w.-]+$/),
-  seed: z.int().min(0),
+  ...runFields,
   /** Folder with `train`, `dev`, `noise` and `swb_turns`; --data overrides it. */
   data: z.string().optional(),
   batch: z.strictObject({
@@ -18,31 +14,8 @@ const common = {
     sequences: count,
     frames: z.int().min(64),
   }),
-  optimiser: z.strictObject({
-    learningRate: z.number().positive(),
-    beta1: share.default(0.9),
-    beta2: share.default(0.95),
-    epsilon: z.number().positive().default(1e-8),
-    weightDecay: z.number().min(0).default(0.05),
-    /** Largest norm of the gradient; 0: none. */
-    clipNorm: z.number().min(0).default(1),
-    /** What the loss is multiplied by, against underflow of f16 gradients. */
-    lossScale: z.number().positive().default(65_536),
-  }),
-  schedule: z.strictObject({
-    steps: count,
-    warmup: z.int().min(0),
-    /** Share of all steps at the end in which the learning rate falls linearly to `floor` of its peak. */
-    decay: share,
-    floor: share.default(0.01),
-    /** Steps that the averaged weights span, at most; they begin where the decay begins. */
-    average: count.default(400),
-  }),
-  /** Of matrix products and scans; parameters, sums and the optimiser are f32. */
-  precision: z.enum(['f32', 'f16']).default('f16'),
+  optimiser: optimiserSchema(0.05),
   validation: z.strictObject({ every: count, sequences: count }),
-  /** Seconds between checkpoints. */
-  checkpointSeconds: z.number().positive().default(120),
 };
 
 export const speechTrainingSchema = z.strictObject({
@@ -107,14 +80,5 @@ export function readListeningTraining(file: string): ListeningTraining | undefin
     return undefined;
   }
   if (typeof json !== 'object' || json === null || !('task' in json)) return undefined;
-  const parsed = listeningTrainingSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  throw new AdderError({
-    code: 'BAD_CONFIG',
-    message: issue.message,
-    where: { file, field: issue.path.join('.') || undefined },
-    fix: 'correct the file; configs/ has examples',
-    cause: parsed.error,
-  });
+  return parseRunConfig(listeningTrainingSchema, json, file);
 }

@@ -1,12 +1,9 @@
 /** What `adder train CONFIG` reads: one JSON file that, with the data, determines a run. */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { AdderError } from '../../platform/errors.js';
+import { badConfig, count, optimiserSchema, parseRunConfig, runFields, share } from '../../platform/training-config.js';
 import { forecasterConfigSchema } from '../model/config.js';
 import type { PartOptions } from './batch.js';
-
-const share = z.number().min(0).max(1);
-const count = z.int().min(1);
 
 const partSchema = z.strictObject({
   /** For logs. */
@@ -32,8 +29,7 @@ const partSchema = z.strictObject({
 
 export const trainingConfigSchema = z
   .strictObject({
-    name: z.string().regex(/^[\w.-]+$/),
-    seed: z.int().min(0),
+    ...runFields,
     /** Folder with `train/*.ndjson.gz`, or with the files themselves; --data overrides it. */
     data: z.string().optional(),
     /** Series of it not to train on, as `dataset/id` or `dataset/beginning*`. */
@@ -46,33 +42,10 @@ export const trainingConfigSchema = z
       augment: z.boolean().default(true),
       parts: z.array(partSchema).min(1),
     }),
-    optimiser: z.strictObject({
-      learningRate: z.number().positive(),
-      beta1: share.default(0.9),
-      beta2: share.default(0.95),
-      epsilon: z.number().positive().default(1e-8),
-      weightDecay: z.number().min(0).default(0.02),
-      /** Largest norm of the gradient; 0: none. */
-      clipNorm: z.number().min(0).default(1),
-      /** What the loss is multiplied by, against underflow of f16 gradients. */
-      lossScale: z.number().positive().default(65_536),
-    }),
-    schedule: z.strictObject({
-      steps: count,
-      warmup: z.int().min(0),
-      /** Share of all steps at the end in which the learning rate falls linearly to `floor` of its peak. */
-      decay: share,
-      floor: share.default(0.01),
-      /** Steps that the averaged weights span, at most; they begin where the decay begins. */
-      average: count.default(400),
-    }),
-    /** Of matrix products and scans; parameters, sums and the optimiser are f32. */
-    precision: z.enum(['f32', 'f16']).default('f16'),
+    optimiser: optimiserSchema(0.02),
     /** Recompute activations on the reverse pass: less memory, a third more time. */
     recompute: z.boolean().default(false),
     validation: z.strictObject({ every: count, windows: count }).default({ every: 500, windows: 256 }),
-    /** Seconds between checkpoints. */
-    checkpointSeconds: z.number().positive().default(120),
   })
   .superRefine((config, context) => {
     config.batch.parts.forEach((part, i) => {
@@ -98,28 +71,13 @@ export function readTrainingConfig(file: string): TrainingConfig {
     json = JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
-    throw new AdderError({
-      code: 'BAD_CONFIG',
-      message: `this is no JSON: ${cause.message}`,
-      where: { file },
-      fix: 'correct the file; configs/ has examples',
-      cause,
-    });
+    throw badConfig(file, `this is no JSON: ${cause.message}`, cause);
   }
   return parseTrainingConfig(json, file);
 }
 
 export function parseTrainingConfig(json: unknown, file: string): TrainingConfig {
-  const parsed = trainingConfigSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new AdderError({
-    code: 'BAD_CONFIG',
-    message: issue.message,
-    where: { file, field: issue.path.join('.') || undefined },
-    fix: 'correct the file; configs/ has examples',
-    cause: parsed.error,
-  });
+  return parseRunConfig(trainingConfigSchema, json, file);
 }
 
 /** The parts as the sampler takes them. */
