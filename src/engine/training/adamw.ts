@@ -7,7 +7,7 @@
  */
 import type { Backend, NumericArray } from '../backend.js';
 import { EngineError } from '../errors.js';
-import { rows, type Tensor } from '../tensor.js';
+import { reshape, rows, type Tensor } from '../tensor.js';
 import { Arena, type TrainableParameters } from './arena.js';
 
 export interface AdamWOptions {
@@ -144,6 +144,11 @@ export class Scalars {
   /** [1] view of scalar i. */
   at(i: number): Tensor {
     return { ...rows(this.tensor, i, i + 1), shape: [1] };
+  }
+
+  /** [1, n] view of the first n. */
+  row(n: number): Tensor {
+    return reshape(rows(this.tensor, 0, n), [1, n]);
   }
 
   read(): Promise<NumericArray> {
