@@ -8,8 +8,8 @@
 import type { ForecasterModel } from '../forecast/model/model.js';
 import { stateFromBytes, stateToBytes } from '../forecast/model/series-state.js';
 import type { StoredState } from '../store/states.js';
-import type { Outcome } from './committer.js';
 import type { LiveSeries } from './live-series.js';
+import type { Outcome } from './outcome.js';
 import { type CorePlan, SeriesCore } from './series-core.js';
 
 /** Raised when the meaning of the bytes changes; states of another version are built again from the points. */
