@@ -70,6 +70,11 @@ export class SpeechConnection {
     this.stayAwake();
   }
 
+  /** Of the session. */
+  get id(): string {
+    return this.parts.id;
+  }
+
   /** Hears what was received, keeps the session and says goodbye. */
   async leave(code: number, reason: string): Promise<void> {
     this.socket.pause();

@@ -1,13 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { deserialize, serialize } from 'node:v8';
-import { type WebSocket, WebSocketServer } from 'ws';
 import type { ApiKeys } from '../../http/auth/api-keys.js';
-import { type Authenticator, tokenOf } from '../../http/auth/authenticate.js';
+import type { Authenticator } from '../../http/auth/authenticate.js';
 import { type Caller, mustHave } from '../../http/auth/caller.js';
-import { asRequestError } from '../../http/problem.js';
-import { refuseUpgrade } from '../../http/upgrades.js';
+import { type Entry, SocketDoor } from '../../http/socket-door.js';
+import type { UpgradeHandler } from '../../http/upgrades.js';
 import { RequestError } from '../../platform/request-error.js';
 import { TRACKS } from '../model/index.js';
 import type { SessionListener, SpeechHub } from './hub.js';
@@ -15,27 +12,11 @@ import { parametersOf, type SessionParameters } from './messages.js';
 import { type SessionProgress, SpeechConnection } from './speech-connection.js';
 import type { SessionVault } from './vault.js';
 
-/** Largest message, bytes; a larger one closes the connection with 1009. */
-const MAX_MESSAGE = 2 ** 20;
 /** Sessions of one account, and of all, in one process. */
 const MAX_OF_ONE = 500;
 const MAX_OF_ALL = 2000;
-/** A connection that has not answered a ping when the next one is due is gone. */
-const HEARTBEAT_MS = 15_000;
 const DEFAULT_IDLE_MS = 60_000;
 const DEFAULT_INTERIM_MS = 200;
-
-const PROTOCOL = 'adder.audio.v1';
-/** Browsers cannot send headers with a WebSocket: there a key comes as a second subprotocol. */
-const KEY_PROTOCOL = 'adder.key.';
-
-interface Client {
-  id: string;
-  connection: SpeechConnection;
-  owner: string;
-  token: string | undefined;
-  alive: boolean;
-}
 
 interface Kept {
   progress: SessionProgress;
@@ -50,70 +31,46 @@ export interface SpeechServerOptions {
   onError(error: unknown): void;
 }
 
-/** The WebSocket door of live speech: who may come in, which session goes on, who is still there. */
+/** The WebSocket door of live speech: which session begins, and which goes on. */
 export class SpeechServer {
-  private readonly server = new WebSocketServer({
-    noServer: true,
-    maxPayload: MAX_MESSAGE,
-    perMessageDeflate: false,
-    handleProtocols: (protocols) => (protocols.has(PROTOCOL) ? PROTOCOL : false),
-  });
-  private readonly clients = new Map<WebSocket, Client>();
-  private readonly heart: NodeJS.Timeout;
+  private readonly door: SocketDoor<SpeechConnection>;
+  readonly accept: UpgradeHandler;
   private closed = false;
 
   constructor(private readonly options: SpeechServerOptions) {
-    this.heart = setInterval(() => this.beat(), HEARTBEAT_MS);
-    this.heart.unref();
+    const { keys, authenticator, onError } = options;
+    this.door = new SocketDoor({
+      protocol: 'adder.audio.v1',
+      keys,
+      authenticator,
+      admit: (caller, own) => this.admit(caller, own),
+      open: (entry) => this.open(entry),
+      // One whose session is still being kept can be resumed, so it stays known until then.
+      ended: (connection) => connection.ended(),
+      onError,
+    });
+    this.accept = this.door.accept;
   }
-
-  /** Takes an HTTP request over; refuses it as HTTP does where it may not come in or its parameters are wrong. */
-  readonly accept = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    // Until the upgrade is done nobody else listens to it.
-    socket.on('error', () => socket.destroy());
-    this.admit(request)
-      .then(({ caller, token }) => this.open(request, socket, head, caller, token))
-      .catch((error) => refuseUpgrade(socket, asRequestError(error)));
-  };
 
   /** Hears what was received, keeps every session, then closes its connection. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.closed = true;
-    clearInterval(this.heart);
-    const leaving = [...this.clients.values()].map(({ connection }) =>
-      connection.leave(1001, 'this server stops; resume the session by its id'),
-    );
-    await Promise.all(leaving);
-    this.server.close();
+    return this.door.close((connection) => connection.leave(1001, 'this server stops; resume the session by its id'));
   }
 
-  private async admit(request: IncomingMessage): Promise<{ caller: Caller; token: string | undefined }> {
-    const headers = { ...request.headers };
-    const offered = (headers['sec-websocket-protocol'] ?? '').split(',').map((protocol) => protocol.trim());
-    const key = offered.find((protocol) => protocol.startsWith(KEY_PROTOCOL))?.slice(KEY_PROTOCOL.length);
-    if (key !== undefined) headers.authorization = `Bearer ${key}`;
-    const caller = await this.options.authenticator.authenticate({ headers });
+  private admit(caller: Caller, own: number): void {
     mustHave(caller, 'forecast');
-    const own = [...this.clients.values()].filter(({ owner }) => owner === caller.owner).length;
-    if (own >= MAX_OF_ONE || this.clients.size >= MAX_OF_ALL || this.closed) {
-      throw new RequestError({
-        status: own >= MAX_OF_ONE ? 429 : 503,
-        code: own >= MAX_OF_ONE ? 'TOO_MANY_CONNECTIONS' : 'OVERLOADED',
-        message: `${own >= MAX_OF_ONE ? own : this.clients.size} speech sessions are open`,
-        fix: 'close some, or try again later',
-        retryAfter: 10,
-      });
-    }
-    return { caller, token: caller.key ? tokenOf({ headers }) : undefined };
+    if (own < MAX_OF_ONE && this.door.size < MAX_OF_ALL && !this.closed) return;
+    throw new RequestError({
+      status: own >= MAX_OF_ONE ? 429 : 503,
+      code: own >= MAX_OF_ONE ? 'TOO_MANY_CONNECTIONS' : 'OVERLOADED',
+      message: `${own >= MAX_OF_ONE ? own : this.door.size} speech sessions are open`,
+      fix: 'close some, or try again later',
+      retryAfter: 10,
+    });
   }
 
-  private async open(
-    request: IncomingMessage,
-    socket: Duplex,
-    head: Buffer,
-    caller: Caller,
-    token: string | undefined,
-  ): Promise<void> {
+  private async open({ request, socket, caller, enter }: Entry<SpeechConnection>): Promise<void> {
     const asked = parametersOf(request.url ?? '');
     const id = asked.session ?? randomUUID();
     const kept = asked.session === undefined ? undefined : await this.resume(caller.owner, asked);
@@ -137,12 +94,9 @@ export class SpeechServer {
       throw error;
     }
     const { session, model } = opened;
-    this.server.handleUpgrade(request, socket, head, (webSocket) => {
-      const resumed = kept !== undefined;
-      const parts = { id, session, progress, model, resumed, resumeMs: vault.keepMs, keep, onError };
-      connection = new SpeechConnection(webSocket, parts);
-      this.welcome(webSocket, { id, connection, owner: caller.owner, token, alive: true });
-    });
+    const resumed = kept !== undefined;
+    const parts = { id, session, progress, model, resumed, resumeMs: vault.keepMs, keep, onError };
+    connection = enter((webSocket) => new SpeechConnection(webSocket, parts));
     // A request that is no proper upgrade, or whose sender has gone, was answered without a connection.
     if (connection) return;
     if (kept) await keep(kept.state, kept.progress);
@@ -152,8 +106,8 @@ export class SpeechServer {
   /** The state of a session that was dropped. One that another connection still holds is taken from it: its client is gone. */
   private async resume(owner: string, asked: SessionParameters): Promise<Kept> {
     const id = asked.session!;
-    const holder = [...this.clients.values()].find((client) => client.id === id && client.owner === owner);
-    await holder?.connection.leave(4001, 'another connection goes on with this session');
+    const holder = this.door.of(owner).find((connection) => connection.id === id);
+    await holder?.leave(4001, 'another connection goes on with this session');
     const bytes = await this.options.vault.take(owner, id);
     if (!bytes) {
       throw new RequestError({
@@ -182,39 +136,6 @@ export class SpeechServer {
       });
     }
     return kept;
-  }
-
-  private welcome(socket: WebSocket, client: Client): void {
-    this.clients.set(socket, client);
-    const alive = () => {
-      client.alive = true;
-    };
-    socket.on('pong', alive);
-    socket.on('message', alive);
-    // One whose session is still being kept can be resumed, so it stays known until then.
-    socket.once('close', () => void client.connection.ended().then(() => this.clients.delete(socket)));
-  }
-
-  private beat(): void {
-    for (const [socket, client] of this.clients) {
-      // One that we do not read because of back-pressure cannot answer.
-      if (!client.alive && !socket.isPaused) {
-        socket.terminate();
-        continue;
-      }
-      client.alive = false;
-      socket.ping(() => {});
-      if (client.token !== undefined) void this.checkKey(socket, client.token);
-    }
-  }
-
-  /** A key that was revoked, or has expired, ends what it opened. */
-  private async checkKey(socket: WebSocket, token: string): Promise<void> {
-    try {
-      if (!(await this.options.keys.find(token))) socket.close(1008, 'the key is revoked or has expired');
-    } catch (error) {
-      this.options.onError(error);
-    }
   }
 }
 
