@@ -1,21 +1,15 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type ListeningTraining, readListeningTraining } from '../audio/training/config.js';
 import type { ListeningRunOptions } from '../audio/training/run.js';
-import {
-  type CheckpointContent,
-  latestCheckpoint,
-  pruneCheckpoints,
-  readCheckpoint,
-  writeCheckpoint,
-} from '../engine/training/checkpoint.js';
+import { logOf, lossText, progressText, readResume, recordRun } from '../engine/training/run-folder.js';
 import { withAdderErrors } from '../forecast/model/errors.js';
 import { writeModel } from '../forecast/model/load.js';
-import { openBackend } from '../forecast/model/open-backend.js';
+import { openTrainingBackend } from '../forecast/model/open-backend.js';
 import { readTrainingConfig, type TrainingConfig } from '../forecast/training/config.js';
 import { type Corpus, readCorpus } from '../forecast/training/corpus.js';
-import { appendLog, lossCurve, readLog } from '../forecast/training/loss-curve.js';
+import { lossCurve, readLog } from '../forecast/training/loss-curve.js';
 import { type Progress, type RunState, Trainer } from '../forecast/training/trainer.js';
 import { AdderError, quote } from '../platform/errors.js';
 import { type Command, integerOption, parseCommandLine } from './command.js';
@@ -79,24 +73,14 @@ async function train(args: string[]): Promise<number> {
   }
   const config = readTrainingConfig(file);
   if (steps !== undefined) config.schedule.steps = steps;
-  const resume = readResume(from);
+  const resume = from === undefined ? undefined : readResume<RunState>(from);
   const resumesRun = from !== undefined && existsSync(join(from, 'checkpoints'));
   const out = text('out') ?? (resumesRun ? from : join('.data', 'training', config.name));
   const corpus = readData(text('data') ?? config.data, config.exclude);
 
-  const backend = await openBackend(text('backend'));
-  if (!backend.trains) {
-    await backend.dispose();
-    throw new AdderError({
-      code: 'NO_TRAINING',
-      message: `there is no GPU here, and ${backend.name} does not train`,
-      fix: 'run on a machine with a GPU, or use --backend webgpu for a software adapter (slow)',
-    });
-  }
+  const backend = await openTrainingBackend(text('backend'));
   const signals = new Signals();
   try {
-    mkdirSync(join(out, 'checkpoints'), { recursive: true });
-    const log = join(out, 'log.jsonl');
     const trainer = new Trainer(backend, corpus, config, resume);
     const { commands, bytes } = trainer.describe();
     say(
@@ -104,35 +88,26 @@ async function train(args: string[]): Promise<number> {
         `${commands} launches a step, ${(bytes / 2 ** 30).toFixed(2)} GiB, ${workers} threads, ${backend.description}`,
     );
     if (resume) say(`resumed at step ${trainer.step} of ${trainer.total}`);
-    const start = { step: trainer.step, date: new Date().toISOString(), device: backend.description };
-    appendLog(log, { kind: 'start', ...start, parameters: trainer.layout.count, launches: commands });
     const began = performance.now();
     const display = new Display();
+    const recorded = recordRun(out, trainer, backend.description, display);
     const outcome = await trainer.run({
+      ...recorded,
       batches: { workers },
       budgetSeconds,
       stop: () => signals.asked || performance.now() - began > 1000 * (maxSeconds ?? Number.POSITIVE_INFINITY),
-      onProgress: (progress) => {
-        appendLog(log, { kind: 'progress', ...progress });
-        display.progress(progress);
-      },
-      onValidation: (step, loss, seconds) => {
-        appendLog(log, { kind: 'validation', step, seconds, loss });
-        display.line(`step ${step} held out: ${losses(loss)}`);
-      },
-      onTotal: (total, each) => display.line(`${(1000 * each).toFixed(1)} ms a step: ${total} steps fit the budget`),
       onCheckpoint: (content) => {
         const last = content.run.step >= content.run.total || signals.asked;
-        if (!values['no-checkpoints'] || last || maxSeconds !== undefined) save(out, content);
+        if (!values['no-checkpoints'] || last || maxSeconds !== undefined) recorded.onCheckpoint(content);
       },
     });
     display.end();
     const { values: weights, loss } = await trainer.result();
     writeModel(join(out, 'model'), { name: config.name, config: config.model, values: weights }, record());
-    writeFileSync(join(out, 'loss.svg'), lossCurve(readLog(log), `${config.name}: training and held-out loss`));
+    writeFileSync(join(out, 'loss.svg'), lossCurve(readLog(logOf(out)), `${config.name}: training and held-out loss`));
     say(
       outcome === 'finished'
-        ? `finished ${trainer.step} steps in ${trainer.seconds.toFixed(0)} s, ${trainer.skipped} skipped; held out: ${losses(loss)}\nmodel: ${join(out, 'model')}`
+        ? `finished ${trainer.step} steps in ${trainer.seconds.toFixed(0)} s, ${trainer.skipped} skipped; held out: ${lossText(loss)}\nmodel: ${join(out, 'model')}`
         : `stopped at step ${trainer.step} of ${trainer.total}; continue with adder train ${file} --resume ${out}`,
     );
     trainer.free();
@@ -140,14 +115,10 @@ async function train(args: string[]): Promise<number> {
 
     function record() {
       return {
-        finished: outcome === 'finished',
-        steps: trainer.step,
-        skipped: trainer.skipped,
-        seconds: Math.round(trainer.seconds),
-        parameters: trainer.layout.count,
+        ...trainer.facts(),
         heldOutLoss: loss,
         device: backend.description,
-        date: start.date.slice(0, 10),
+        date: recorded.date.slice(0, 10),
         datasets: corpus.datasets,
         series: corpus.length.length,
         observations: corpus.values.length,
@@ -183,24 +154,6 @@ async function trainListening(
   }
 }
 
-function save(out: string, content: CheckpointContent<RunState>): void {
-  const folder = join(out, 'checkpoints');
-  writeCheckpoint(join(folder, `step-${content.run.step}`), content);
-  pruneCheckpoints(folder, 2);
-}
-
-function readResume(folder: string | undefined): CheckpointContent<RunState> | undefined {
-  if (folder === undefined) return undefined;
-  const found = latestCheckpoint(join(folder, 'checkpoints')) ?? latestCheckpoint(folder);
-  if (found) return readCheckpoint<RunState>(found);
-  throw new AdderError({
-    code: 'NO_CHECKPOINT',
-    message: 'there is no checkpoint to resume from',
-    where: { file: folder },
-    fix: 'name the folder of a run, or one of its checkpoints',
-  });
-}
-
 function dataFolder(folder: string | undefined): string {
   if (folder === undefined) {
     throw new AdderError({
@@ -227,12 +180,6 @@ function readData(given: TrainingConfig['data'], exclude: readonly string[]): Co
   return readCorpus(existsSync(inside) ? inside : folder, exclude);
 }
 
-function losses(loss: Record<string, number>): string {
-  return Object.entries(loss)
-    .map(([name, value]) => `${name} ${value.toFixed(4)}`)
-    .join('  ');
-}
-
 function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
@@ -246,12 +193,9 @@ class Display {
     const now = performance.now();
     if (!this.terminal && now - this.shown < 10_000) return;
     this.shown = now;
-    // A guess from this run's own pace, which skips no step.
-    const left = p.step > 0 ? ((p.total - p.step) * p.seconds) / p.step : 0;
     const text =
       `step ${p.step}/${p.total}  ${rate(p.tokensPerSecond)} tokens/s (${Math.round(100 * p.realTokens)} % real)  ` +
-      `loss ${losses(p.loss)}  |g| ${p.gradientNorm.toFixed(2)}  lr ${p.learningRate.toExponential(1)}  ` +
-      `waiting ${Math.round(100 * p.waiting)} %${p.skipped > 0 ? `  skipped ${p.skipped}` : ''}  ETA ${duration(left)}`;
+      `loss ${lossText(p.loss)}  ${progressText(p, `waiting ${Math.round(100 * p.waiting)} %`)}`;
     process.stderr.write(this.terminal ? `\r\x1b[K${text}` : `${text}\n`);
   }
 
@@ -266,11 +210,6 @@ class Display {
 
 function rate(perSecond: number): string {
   return perSecond >= 1e6 ? `${(perSecond / 1e6).toFixed(2)}M` : `${(perSecond / 1e3).toFixed(1)}k`;
-}
-
-function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`;
 }
 
 /** SIGINT and SIGTERM ask for a checkpoint and a clean end; a second one ends the process at once. */

@@ -267,6 +267,13 @@ export abstract class TrainingRun<Config extends RunConfig> {
     return { values: await this.optimiser.average.read(), loss: await this.validate() };
   }
 
+  /** What a model file says of the run that made it. */
+  facts(): { finished: boolean; steps: number; skipped: number; seconds: number; parameters: number } {
+    const { step, total, skipped, seconds } = this.state;
+    const parameters = this.layout.count;
+    return { finished: step >= total, steps: step, skipped, seconds: Math.round(seconds), parameters };
+  }
+
   free(): void {
     this.plan.dispose();
     this.scalars.free();

@@ -37,3 +37,15 @@ export async function openBackend(name?: string): Promise<Backend> {
   const { createWasmBackend } = await import('../../engine/backends/wasm/index.js');
   return createWasmBackend();
 }
+
+/** A backend as `openBackend` gives it, that trains. @throws AdderError `NO_TRAINING` where there is none */
+export async function openTrainingBackend(name?: string): Promise<Backend> {
+  const backend = await openBackend(name);
+  if (backend.trains) return backend;
+  await backend.dispose();
+  throw new AdderError({
+    code: 'NO_TRAINING',
+    message: `there is no GPU here, and ${backend.name} does not train`,
+    fix: 'run on a machine with a GPU, or use --backend webgpu for a software adapter (slow)',
+  });
+}

@@ -1,18 +1,11 @@
-/** The log of a run as lines of JSON, and a picture of its losses. */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+/** Reads the log of a run, and draws a picture of its losses. */
+import { existsSync, readFileSync } from 'node:fs';
+import type * as engine from '../../engine/training/run-folder.js';
 import { escapeXml } from '../chart/svg.js';
 import { valueTicks } from '../chart/ticks.js';
 import type { Progress } from './trainer.js';
 
-/** One line of log.jsonl. */
-export type LogLine =
-  | ({ kind: 'progress' } & Progress)
-  | { kind: 'validation'; step: number; seconds: number; loss: Record<string, number> }
-  | { kind: 'start'; step: number; date: string; device: string; parameters: number; launches: number };
-
-export function appendLog(file: string, line: LogLine): void {
-  appendFileSync(file, `${JSON.stringify(line)}\n`);
-}
+export type LogLine = engine.LogLine<Progress>;
 
 /** All whole lines of a log up to a step; a line that a crash cut off is left out. */
 export function readLog(file: string): LogLine[] {
