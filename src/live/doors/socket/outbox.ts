@@ -7,6 +7,8 @@ const HIGH_WATER = 256 * 1024;
 const EVENTS = 256;
 /** Answers that wait; a client that asks more than it reads is given up. */
 const ANSWERS = 1000;
+/** How long a client that was given up may take to read why, milliseconds. */
+const FAREWELL_MS = 5000;
 
 /** What goes out to one client. Answers must arrive; of events a slow client loses the oldest, and is told how many. */
 export class Outbox {
@@ -24,7 +26,7 @@ export class Outbox {
 
   answer(message: object): void {
     if (this.answers.length >= ANSWERS) {
-      this.socket.close(1008, 'more answers wait than this client reads');
+      this.giveUp();
       return;
     }
     this.answers.push(message);
@@ -34,6 +36,12 @@ export class Outbox {
   event(message: object): void {
     this.events.push(message);
     this.flush();
+  }
+
+  private giveUp(): void {
+    if (this.socket.readyState !== this.socket.OPEN) return;
+    this.socket.close(1008, 'more answers wait than this client reads');
+    setTimeout(() => this.socket.terminate(), FAREWELL_MS).unref();
   }
 
   private readonly flush = (): void => {
