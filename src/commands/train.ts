@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { type ListeningTraining, readListeningTraining } from '../audio/training/config.js';
 import type { ListeningRunOptions } from '../audio/training/run.js';
 import { logOf, lossText, progressText, readResume, recordRun } from '../engine/training/run-folder.js';
-import { withAdderErrors } from '../forecast/model/errors.js';
 import { writeModel } from '../forecast/model/load.js';
-import { openTrainingBackend } from '../forecast/model/open-backend.js';
 import { readTrainingConfig, type TrainingConfig } from '../forecast/training/config.js';
 import { type Corpus, readCorpus } from '../forecast/training/corpus.js';
 import { lossCurve, readLog } from '../forecast/training/loss-curve.js';
 import { type Progress, type RunState, Trainer } from '../forecast/training/trainer.js';
 import { AdderError, quote } from '../platform/errors.js';
+import { withAdderErrors } from '../platform/model/engine-errors.js';
+import { openTrainingBackend } from '../platform/model/open-backend.js';
 import { type Command, integerOption, parseCommandLine } from './command.js';
 
 const help = `usage: adder train CONFIG [options]

@@ -7,8 +7,8 @@ import { readGolden } from '../engine/models/language-model-golden.js';
 import { type Comparison, type Golden, verifyLanguageModel } from '../engine/models/language-model-verify.js';
 import { readLanguageModelWeights, resolveTied } from '../engine/models/language-model-weights.js';
 import { openCheckpoint, SafetensorsFile } from '../engine/weights/file.js';
-import { openBackend } from '../forecast/model/open-backend.js';
 import { AdderError } from '../platform/errors.js';
+import { openBackend } from '../platform/model/open-backend.js';
 import { type Command, parseCommandLine } from './command.js';
 
 const help = `adder verify DIR: check a Mamba checkpoint folder against golden outputs

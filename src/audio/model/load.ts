@@ -1,8 +1,7 @@
 /** Speech models on disk: a folder with config.json and model.safetensors, as training writes it. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import type { Backend } from '../../engine/backend.js';
 import { EngineError } from '../../engine/errors.js';
@@ -10,18 +9,16 @@ import type { ParameterSpec } from '../../engine/layers/parameters.js';
 import { ParameterLayout } from '../../engine/training/arena.js';
 import { readJsonFile, readSafetensorsFile, writeSafetensorsFile } from '../../engine/weights/file.js';
 import { entryOf, type SafetensorsTensor, toFloat32 } from '../../engine/weights/safetensors.js';
-import { withAdderErrors } from '../../forecast/model/errors.js';
-import { openBackend } from '../../forecast/model/open-backend.js';
 import { AdderError } from '../../platform/errors.js';
+import { withAdderErrors } from '../../platform/model/engine-errors.js';
+import { CONFIG_FILE, findModelFolder, WEIGHTS_FILE } from '../../platform/model/model-folder.js';
+import { openBackend } from '../../platform/model/open-backend.js';
 import { NO_CALIBRATION, speechCalibrationSchema, speechConfigSchema } from './config.js';
 import { SpeechModel } from './model.js';
 import { speechParameters } from './network.js';
 
 /** The speech model that is used when none is named. */
 export const DEFAULT_SPEECH_MODEL = 'speech-outlook';
-
-export const CONFIG_FILE = 'config.json';
-export const WEIGHTS_FILE = 'model.safetensors';
 
 const modelFileSchema = z.object({
   name: z.string().min(1),
@@ -47,23 +44,8 @@ export function loadSpeechModel(model = DEFAULT_SPEECH_MODEL, backend?: string |
   });
 }
 
-/** The folder itself, or `models/NAME` of the package: found from this file, compiled or not. @throws AdderError `NO_MODEL` */
-export function modelFolder(model: string): string {
-  if (existsSync(join(model, CONFIG_FILE))) return resolve(model);
-  if (/^[\w.-]+$/.test(model)) {
-    for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-      const candidate = join(folder, 'models', model);
-      if (existsSync(join(candidate, CONFIG_FILE))) return candidate;
-      if (folder === dirname(folder)) break;
-    }
-  }
-  throw new AdderError({
-    code: 'NO_MODEL',
-    message: 'there is no speech model here',
-    where: { file: model },
-    fix: `name a folder that holds ${CONFIG_FILE} and ${WEIGHTS_FILE}`,
-  });
-}
+/** The folder of a speech or turn model: see `findModelFolder`. @throws AdderError `NO_MODEL` */
+export const modelFolder = (model: string) => findModelFolder(model, 'speech model');
 
 /** config.json of a model, checked. @throws AdderError `BAD_MODEL` naming the field */
 export function readModelFile<T>(folder: string, schema: z.ZodType<T>): T {

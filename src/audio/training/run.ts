@@ -1,7 +1,7 @@
 /** `adder train` for listening models: a run from a configuration to a folder with a model, a log and checkpoints. */
 import { join } from 'node:path';
 import { lossText, progressText, readResume, recordRun } from '../../engine/training/run-folder.js';
-import { openTrainingBackend } from '../../forecast/model/open-backend.js';
+import { openTrainingBackend } from '../../platform/model/open-backend.js';
 import { writeSpeechModel } from '../model/load.js';
 import { speechParameters } from '../model/network.js';
 import { turnParameters } from '../turns/network.js';

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import type { Backend } from '../../engine/backend.js';
 import { Arena, ParameterLayout } from '../../engine/training/arena.js';
-import { withAdderErrors } from '../../forecast/model/errors.js';
-import { openBackend } from '../../forecast/model/open-backend.js';
+import { withAdderErrors } from '../../platform/model/engine-errors.js';
+import { openBackend } from '../../platform/model/open-backend.js';
 import { modelFolder, readModelFile, readWeights } from '../model/load.js';
 import {
   NO_TURN_CALIBRATION,

@@ -1,8 +1,7 @@
 /** Forecasters on disk: a folder with config.json and model.safetensors, as training writes it. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import type { Backend } from '../../engine/backend.js';
 import { EngineError } from '../../engine/errors.js';
@@ -11,18 +10,16 @@ import { readJsonFile, readSafetensorsFile, writeSafetensorsFile } from '../../e
 import { numberToHalf } from '../../engine/weights/half.js';
 import { entryOf, type SafetensorsTensor, toFloat32 } from '../../engine/weights/safetensors.js';
 import { AdderError } from '../../platform/errors.js';
+import { withAdderErrors } from '../../platform/model/engine-errors.js';
+import { CONFIG_FILE, findModelFolder, WEIGHTS_FILE } from '../../platform/model/model-folder.js';
+import { openBackend } from '../../platform/model/open-backend.js';
 import { type ForecasterConfig, forecasterConfigSchema } from './config.js';
-import { withAdderErrors } from './errors.js';
 import { NeuralForecaster, type NeuralForecasterOptions } from './forecaster.js';
 import { ForecasterModel } from './model.js';
 import { forecasterParameters } from './network.js';
-import { openBackend } from './open-backend.js';
 
 /** The forecaster that is used when none is named. */
 export const DEFAULT_MODEL = 'forecaster-5m';
-
-const CONFIG = 'config.json';
-const WEIGHTS = 'model.safetensors';
 
 const modelFileSchema = z.object({
   name: z.string().min(1),
@@ -72,23 +69,8 @@ export function loadModel(backend: Backend, model = DEFAULT_MODEL): ForecasterMo
   return new ForecasterModel(backend, config, values, name, digest);
 }
 
-/** The folder itself, or `models/NAME` of the package: found from this file, compiled or not. */
-export function modelFolder(model: string): string {
-  if (existsSync(join(model, CONFIG))) return resolve(model);
-  if (/^[\w.-]+$/.test(model)) {
-    for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-      const candidate = join(folder, 'models', model);
-      if (existsSync(join(candidate, CONFIG))) return candidate;
-      if (folder === dirname(folder)) break;
-    }
-  }
-  throw new AdderError({
-    code: 'NO_MODEL',
-    message: 'there is no forecaster here',
-    where: { file: model },
-    fix: `name a folder that holds ${CONFIG} and ${WEIGHTS}`,
-  });
-}
+/** The folder of a forecaster: see `findModelFolder`. @throws AdderError `NO_MODEL` */
+export const modelFolder = (model: string) => findModelFolder(model, 'forecaster');
 
 export interface ModelFiles {
   name: string;
@@ -102,7 +84,7 @@ export interface ModelFiles {
 
 /** A model's files, read and checked. @throws AdderError `BAD_MODEL`, errors of files */
 export function readModel(folder: string): ModelFiles {
-  const configFile = join(folder, CONFIG);
+  const configFile = join(folder, CONFIG_FILE);
   const parsed = modelFileSchema.safeParse(readJsonFile(configFile));
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
@@ -114,7 +96,7 @@ export function readModel(folder: string): ModelFiles {
     });
   }
   const { name, config, inference, training } = parsed.data;
-  const weightsFile = join(folder, WEIGHTS);
+  const weightsFile = join(folder, WEIGHTS_FILE);
   const source = readSafetensorsFile(weightsFile);
   const layout = new ParameterLayout(forecasterParameters(config));
   try {
@@ -130,7 +112,7 @@ export function readModel(folder: string): ModelFiles {
       code: 'BAD_MODEL',
       message: cause.message,
       where: { file: weightsFile, field: cause.where?.field },
-      fix: `${CONFIG} and ${WEIGHTS} must come from the same run`,
+      fix: `${CONFIG_FILE} and ${WEIGHTS_FILE} must come from the same run`,
       cause,
     });
   }
@@ -169,6 +151,6 @@ export function writeModel(
       data: storage === 'F16' ? Uint16Array.from(data, numberToHalf) : data,
     });
   }
-  writeSafetensorsFile(join(folder, WEIGHTS), tensors, { format: 'adder', name: basename(name) });
-  writeFileSync(join(folder, CONFIG), `${JSON.stringify({ name, config, inference, training }, null, 2)}\n`);
+  writeSafetensorsFile(join(folder, WEIGHTS_FILE), tensors, { format: 'adder', name: basename(name) });
+  writeFileSync(join(folder, CONFIG_FILE), `${JSON.stringify({ name, config, inference, training }, null, 2)}\n`);
 }

@@ -1,5 +1,5 @@
 import { EngineError } from '../../engine/errors.js';
-import { AdderError } from '../../platform/errors.js';
+import { AdderError } from '../errors.js';
 
 /** Runs `body`; an error of the engine comes out as the platform's, with the same fields. */
 export async function withAdderErrors<T>(body: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
-/** Which device runs a forecaster: the one asked for by name, else a real GPU, else WebAssembly. */
+/** Which device runs a model: the one asked for by name, else a real GPU, else WebAssembly. */
 import type { Backend, BackendName } from '../../engine/backend.js';
-import { AdderError, quote } from '../../platform/errors.js';
+import { AdderError, quote } from '../errors.js';
 
 const NAMES: readonly BackendName[] = ['webgpu', 'wasm', 'reference'];
 
