@@ -18,8 +18,9 @@ import {
   trackOf,
   writeSpeechModel,
 } from './index.js';
-import { capacityFor, type SpeechSession } from './listener.js';
+import type { SpeechSession } from './listener.js';
 import { speechParameters } from './network.js';
+import { capacityFor } from './stream-batch.js';
 import { writeTracks } from './tracks.js';
 
 const config: SpeechConfig = {

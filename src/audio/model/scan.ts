@@ -24,36 +24,52 @@ export interface Scan {
   embeddings?: Float32Array;
 }
 
+type Samples = ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> };
+
 /** All tracks of a recording, 16 kHz and full scale ±1: row i is what a live session gives when hop i ends. */
-export async function scanRecording(
+export async function scanRecording(model: SpeechModel, samples: Samples, options: ScanOptions = {}): Promise<Scan> {
+  const [scan] = await scanChannels(model, [samples], options);
+  return scan;
+}
+
+/** The same of several channels of equal lengths, side by side in the same passes; no channel hears another. */
+export async function scanChannels(
   model: SpeechModel,
-  samples: ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> },
+  channels: readonly Samples[],
   options: ScanOptions = {},
-): Promise<Scan> {
+): Promise<Scan[]> {
   const { backend, network, config } = model;
-  const total = Math.floor(samples.length / HOP);
+  const total = Math.floor(channels[0].length / HOP);
   const longest = LONGEST[backend.name];
   const length = Math.min(longest, 2 ** Math.ceil(Math.log2(Math.max(16, total))));
-  const state = newState(backend, network, 1);
-  const pass = new Pass(model, 1, length, state);
-  const extractor = new FeatureExtractor();
-  const values = new Float32Array(total * TRACKS.length);
-  const means = options.embeddingSeconds && new WindowMeans(config.dModel, Math.round(options.embeddingSeconds * 100));
-  let pending: Pending | undefined;
+  const state = newState(backend, network, channels.length);
+  const pass = new Pass(model, channels.length, length, state);
+  const window = options.embeddingSeconds && Math.round(options.embeddingSeconds * 100);
+  const parts = channels.map((samples) => ({
+    samples,
+    extractor: new FeatureExtractor(),
+    values: new Float32Array(total * TRACKS.length),
+    means: window ? new WindowMeans(config.dModel, window) : undefined,
+    pending: undefined as Pending | undefined,
+  }));
   let done = 0;
   try {
     while (done < total && !options.stop?.()) {
       const count = Math.min(length, total - done);
-      const { features } = extractor.push(samples.subarray(done * HOP, (done + count) * HOP));
-      pass.features.set(features);
-      // What is left of the pass before is not read, but must stay finite.
-      pass.features.fill(0, count * FEATURES);
-      pass.lengths[0] = count;
-      const output = await pass.run(means !== undefined);
-      const rows = rowsToTracks(model, output, pass.features, { index: 0, length, count }, pending);
-      pending = rows.pending;
-      values.set(rows.values, done * TRACKS.length);
-      if (means && output.hidden) means.add(output.hidden, count);
+      for (const [c, { samples, extractor }] of parts.entries()) {
+        const { features } = extractor.push(samples.subarray(done * HOP, (done + count) * HOP));
+        pass.features.set(features, c * length * FEATURES);
+        // What is left of the pass before is not read, but must stay finite.
+        pass.features.fill(0, (c * length + count) * FEATURES, (c + 1) * length * FEATURES);
+      }
+      pass.lengths.fill(count);
+      const output = await pass.run(window !== undefined);
+      for (const [c, part] of parts.entries()) {
+        const rows = rowsToTracks(model, output, pass.features, { index: c, length, count }, part.pending);
+        part.pending = rows.pending;
+        part.values.set(rows.values, done * TRACKS.length);
+        if (output.hidden) part.means?.add(output.hidden, c * length, count);
+      }
       done += count;
       options.onProgress?.(done, total);
     }
@@ -61,8 +77,10 @@ export async function scanRecording(
     pass.free();
     freeState(backend, state);
   }
-  const tracks = { first: 0, count: done, values: values.subarray(0, done * TRACKS.length) };
-  return { tracks, ...(means ? { embeddings: means.finish() } : {}) };
+  return parts.map(({ values, means }) => ({
+    tracks: { first: 0, count: done, values: values.subarray(0, done * TRACKS.length) },
+    ...(means ? { embeddings: means.finish() } : {}),
+  }));
 }
 
 /** Means of consecutive windows of rows. */
@@ -78,8 +96,9 @@ class WindowMeans {
     this.sum = new Float64Array(width);
   }
 
-  add(hidden: ArrayLike<number>, count: number): void {
-    for (let i = 0; i < count; i++) {
+  /** Takes `count` rows from row `first` on. */
+  add(hidden: ArrayLike<number>, first: number, count: number): void {
+    for (let i = first; i < first + count; i++) {
       for (let c = 0; c < this.width; c++) this.sum[c] += hidden[i * this.width + c];
       if (++this.rows === this.window) this.flush();
     }

@@ -9,6 +9,12 @@ export interface ActivityOptions {
   off: number;
 }
 
+export interface ActivityState {
+  active: number;
+  sum: number;
+  hops: number;
+}
+
 /** Activity of one channel as it goes on: probabilities of speech every 10 ms in, 0 or 1 every 20 ms out. */
 export class Activity {
   private active = 0;
@@ -30,5 +36,14 @@ export class Activity {
       this.hops = 0;
     }
     return out;
+  }
+
+  snapshot(): ActivityState {
+    const { active, sum, hops } = this;
+    return { active, sum, hops };
+  }
+
+  static restore(state: ActivityState): Activity {
+    return Object.assign(new Activity(), state);
   }
 }

@@ -14,6 +14,12 @@ export const DEFAULT_END_OF_TURN: EndOfTurnOptions = { threshold: 0.5, delayMs: 
 
 const FRAME_MS = 20;
 
+export interface EndOfTurnState {
+  /** Milliseconds of silence so far. */
+  silence: number;
+  decided: boolean;
+}
+
 /** Decides once in every silence of both sides, causally. */
 export class EndOfTurn {
   readonly options: EndOfTurnOptions;
@@ -46,5 +52,17 @@ export class EndOfTurn {
     if (shift < threshold && this.silence < timeoutMs) return undefined;
     this.decided = true;
     return this.silence;
+  }
+
+  snapshot(): EndOfTurnState {
+    const { silence, decided } = this;
+    return { silence, decided };
+  }
+
+  static restore({ silence, decided }: EndOfTurnState, options: Partial<EndOfTurnOptions> = {}): EndOfTurn {
+    const decider = new EndOfTurn(options);
+    decider.silence = silence;
+    decider.decided = decided;
+    return decider;
   }
 }

@@ -11,8 +11,8 @@ import {
   loadTurnModel,
   scanConversation,
   TURN_TRACKS,
+  TurnListener,
   TurnModel,
-  TurnStream,
   turnTrackOf,
 } from './index.js';
 import { turnParameters } from './network.js';
@@ -70,23 +70,38 @@ onEveryBackend('turn model', (backend) => {
   it('streams what it scans, at any chunking and through a saved state', async () => {
     const [a, b] = talk(300, 1);
     const whole = await scanConversation(model, [a, b]);
-    let stream = new TurnStream(model);
+    const listener = new TurnListener(model);
+    // Others go on beside it: one that keeps pace, one that falls behind, one that leaves.
+    const [steady, slow, gone] = [listener.open(), listener.open(), listener.open()];
+    let conversation = listener.open();
     const parts: number[] = [];
+    const beside: number[] = [];
     const cuts = [1, 1, 20, 7, 111, 300];
     for (let at = 0, i = 0; at < a.length; at += cuts[i++]) {
+      const [x, y] = [a.subarray(at, at + cuts[i]), b.subarray(at, at + cuts[i])];
       if (i === 3) {
-        const saved = structuredClone(await stream.save());
-        stream.free();
-        stream = TurnStream.restore(model, saved);
-        expect(() => TurnStream.restore(model, { ...saved, digest: 'other' })).toThrow(/other weights/);
+        const saved = structuredClone(await conversation.save());
+        conversation.close();
+        gone.close();
+        conversation = listener.open(saved);
+        expect(() => listener.open({ ...saved, digest: 'other' })).toThrow(/other weights/);
       }
-      const { first, values } = await stream.push(a.subarray(at, at + cuts[i]), b.subarray(at, at + cuts[i]));
+      conversation.push(x, y);
+      steady.push(y, x);
+      if (i === 4) slow.push(a, b);
+      await listener.step();
+      const { first, values } = conversation.take();
       expect(first).toBe(at);
       for (const v of values) parts.push(v);
+      for (const v of steady.take().values) beside.push(v);
     }
     expect(difference(Float32Array.from(parts), whole.values)).toBeLessThan(1e-4);
-    await expect(stream.push([1], [])).rejects.toMatchObject({ code: 'BAD_ACTIVITY' });
-    stream.free();
+    expect(difference(slow.take().values, whole.values)).toBeLessThan(1e-4);
+    const other = await scanConversation(model, [b, a]);
+    expect(difference(Float32Array.from(beside), other.values)).toBeLessThan(1e-4);
+    expect(() => conversation.push([1], [])).toThrow(expect.objectContaining({ code: 'BAD_ACTIVITY' }));
+    expect(() => gone.push([1], [1])).toThrow(expect.objectContaining({ code: 'SESSION_CLOSED' }));
+    await listener.close();
   });
 
   it('does not care which side is called A', async () => {
