@@ -3,12 +3,16 @@
  * the events of both. Plain text in, plain text out; no scripts, no fonts beyond what every viewer has.
  */
 import type { SpeechEvent } from './events.js';
+import { escaped, line, n, text } from './svg.js';
+import type { TurnEvent } from './turns/index.js';
 
 export interface PlotTrack {
   name: string;
   /** Probabilities, one a frame of 10 ms. */
   values: ArrayLike<number>;
 }
+
+export type PlotEvent = SpeechEvent | TurnEvent;
 
 export interface PlotOptions {
   title?: string;
@@ -26,16 +30,14 @@ const WAVE_HEIGHT = 130;
 const TRACK_HEIGHT = 170;
 const GAP = 26;
 
-const INK = '#1b2733';
-const FAINT = '#5b6b7a';
 const GRID = '#e3e8ed';
 const WAVE = '#6b7f92';
 const VOICED = '#1f6f8b';
 const SPEECH = '#dff0ea';
 const PREDICTED = '#b3471d';
+const TURN = '#7a3e9d';
 /** Distinct in hue and in lightness, for print and for colour-blind readers (after Okabe & Ito 2008). */
 const COLOURS = ['#0b6e4f', '#0072b2', '#d55e00', '#56b4e9', '#cc79a7', '#8a6d00', '#7a3e9d', '#444444'];
-const FONT = 'font-family="DejaVu Sans, Helvetica, Arial, sans-serif"';
 
 /**
  * @param samples 16 kHz, full scale ±1
@@ -45,7 +47,7 @@ const FONT = 'font-family="DejaVu Sans, Helvetica, Arial, sans-serif"';
 export function plotAudio(
   samples: ArrayLike<number>,
   tracks: readonly PlotTrack[],
-  events: readonly SpeechEvent[],
+  events: readonly PlotEvent[],
   options: PlotOptions = {},
 ): string {
   const { width = 1200, title = '' } = options;
@@ -84,7 +86,7 @@ interface Span {
 }
 
 /** Seconds of speech between the start and end events; open ones reach to the end. */
-function speechSpans(events: readonly SpeechEvent[], end: number): Span[] {
+function speechSpans(events: readonly PlotEvent[], end: number): Span[] {
   const out: Span[] = [];
   let start: number | undefined;
   for (const event of events) {
@@ -229,7 +231,7 @@ function curve(
 }
 
 function markers(
-  events: readonly SpeechEvent[],
+  events: readonly PlotEvent[],
   x: (s: number) => number,
   from: number,
   to: number,
@@ -257,6 +259,10 @@ function markers(
         out.push(text(x(known), top - 13, `ends in ${event.lead} ms`, { size: 10, colour: PREDICTED, anchor }));
         clear = x(known) + 78;
       }
+    } else if (event.type === 'end_of_turn') {
+      if (known < from || known > to) continue;
+      out.push(line(x(known), top, x(known), bottom, TURN, '8 3'));
+      out.push(text(x(known) + 4, bottom - 6, `end of turn, ${event.waited} ms`, { size: 10, colour: TURN }));
     } else if (at >= from && at <= to) {
       const start = event.type === 'speech_start';
       out.push(line(x(at), top, x(at), bottom, VOICED, start ? undefined : '5 3'));
@@ -276,29 +282,4 @@ function legend(tracks: readonly PlotTrack[], width: number, title: string): str
     at += widthOf(e.name);
     return [`<path d="M${n(left)} 17h16" stroke="${e.colour}" stroke-width="3"/>`, text(left + 21, 21, e.name, {})];
   });
-}
-
-function line(x0: number, y0: number, x1: number, y1: number, colour: string, dash?: string): string {
-  return `<path d="M${n(x0)} ${n(y0)}L${n(x1)} ${n(y1)}" stroke="${colour}" stroke-width="1"${dash ? ` stroke-dasharray="${dash}"` : ''}/>`;
-}
-
-function text(
-  x: number,
-  y: number,
-  value: string,
-  style: { anchor?: 'start' | 'middle' | 'end'; size?: number; bold?: boolean; colour?: string } = {},
-): string {
-  const { anchor = 'start', size = 12, bold = false } = style;
-  const colour = style.colour ?? (bold ? INK : FAINT);
-  return `<text x="${n(x)}" y="${n(y)}" ${FONT} font-size="${size}" font-weight="${bold ? 'bold' : 'normal'}" text-anchor="${anchor}" fill="${colour}">${escaped(value)}</text>`;
-}
-
-function escaped(value: string): string {
-  // XML 1.0 has no place for control characters.
-  return value.replace(/\p{Cc}/gu, ' ').replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-}
-
-/** A coordinate with at most one decimal. */
-function n(value: number): string {
-  return String(Math.round(value * 10) / 10);
 }

@@ -134,6 +134,10 @@ export const jobTable = defineJobs({
         contentType: z.string().max(1024).optional(),
         format: z.strictObject({ encoding: z.string().max(16), sampleRate: z.int(), channels: z.int() }).optional(),
         embeddingSeconds: z.number().optional(),
+        turns: z
+          .strictObject({ threshold: z.number(), delayMs: z.number(), timeoutMs: z.number() })
+          .partial()
+          .optional(),
       }),
     },
     /** What import and backfill of a flow found. */

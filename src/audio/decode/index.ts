@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { toAdderError } from '../../platform/errors.js';
 import { CompressedDecoder } from './compressed.js';
 import { Converter, type Layout } from './converter.js';
+import { joined } from './joined.js';
 import { loadResampler } from './resample.js';
 import { type Container, SNIFF_BYTES, sniff } from './sniff.js';
 import { type AudioLimits, audioError, DEFAULT_LIMITS, SAMPLE_RATE, type SourceDecoder } from './types.js';
@@ -10,6 +11,7 @@ import { WavDecoder } from './wav.js';
 
 export { OpusPacketDecoder } from './compressed.js';
 export { Converter, type ConverterState, type Layout } from './converter.js';
+export { joined } from './joined.js';
 export { LiveDecoder, type LiveDecoderState, type LiveFormat } from './live.js';
 export { loadResampler, Resampler, type ResamplerState } from './resample.js';
 export { SAMPLE_FORMATS, type SampleFormat } from './sample-format.js';
@@ -144,7 +146,7 @@ export async function decodeAudio(
     pieces.push(...(await decoder.finish()));
     return {
       sampleRate: SAMPLE_RATE,
-      channels: concatenated(pieces),
+      channels: joined(pieces),
       container: decoder.container!,
       source: decoder.source!,
       warnings: decoder.warnings,
@@ -170,17 +172,3 @@ async function* readWhenAsked(path: string): AsyncGenerator<Uint8Array> {
 
 /** Input bytes between two hand-overs: bounds what one push can decode to. */
 const STREAM_SLICE = 65_536;
-
-function concatenated(pieces: Float32Array[][]): Float32Array[] {
-  const length = pieces.reduce((sum, piece) => sum + piece[0].length, 0);
-  const channels = pieces[0]?.length ?? 0;
-  return Array.from({ length: channels }, (_, c) => {
-    const out = new Float32Array(length);
-    let at = 0;
-    for (const piece of pieces) {
-      out.set(piece[c], at);
-      at += piece[c].length;
-    }
-    return out;
-  });
-}

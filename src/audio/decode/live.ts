@@ -1,4 +1,5 @@
 import { Converter, type ConverterState, type Layout } from './converter.js';
+import { joined } from './joined.js';
 import { RawDecoder } from './raw.js';
 import type { SampleFormat } from './sample-format.js';
 import { checkShape, DEFAULT_LIMITS } from './types.js';
@@ -67,16 +68,3 @@ export class LiveDecoder {
 }
 
 const UNLIMITED = { ...DEFAULT_LIMITS, maxSeconds: Number.POSITIVE_INFINITY };
-
-function joined(pieces: Float32Array[][]): Float32Array[] {
-  if (pieces.length < 2) return pieces[0] ?? [];
-  return pieces[0].map((_, c) => {
-    const out = new Float32Array(pieces.reduce((sum, p) => sum + p[c].length, 0));
-    let at = 0;
-    for (const piece of pieces) {
-      out.set(piece[c], at);
-      at += piece[c].length;
-    }
-    return out;
-  });
-}

@@ -2,6 +2,7 @@
 import type { SentError } from '../../jobs/inference/protocol.js';
 import type { SampleFormat } from '../decode/index.js';
 import type { EventOptions, SpeechEvent } from '../events.js';
+import type { EndOfTurnOptions, SideName, TurnEvent, TurnTracks } from '../turns/index.js';
 
 /** What a live client says about the samples it sends. `opus`: one packet a message. */
 export interface AudioFormat {
@@ -11,11 +12,22 @@ export interface AudioFormat {
   channels: number;
 }
 
+/** What a session tells, and when. */
+export interface SessionOptions {
+  /** Thresholds of speech events, of every side. */
+  events: Partial<EventOptions>;
+  /** There where the channels are the two sides of a conversation; otherwise they are mixed. */
+  turns?: Partial<EndOfTurnOptions>;
+}
+
+/** What was heard; `side` where there are two. */
+export type HeardEvent = (SpeechEvent & { side?: SideName }) | TurnEvent;
+
 /** One thing to do for a session, in the order of the client's messages. */
 export type SessionItem =
   | { kind: 'audio'; bytes: Uint8Array }
   /** Thresholds from here on, all of them. */
-  | { kind: 'configure'; events: Partial<EventOptions> }
+  | { kind: 'configure'; options: SessionOptions }
   /** Comes back in the output that has everything before it. */
   | { kind: 'mark'; mark: number }
   /** No more audio comes: what the resampler still holds, and an open stretch of speech, are finished. */
@@ -27,10 +39,10 @@ export interface SessionOutput {
   /** Index of the first row. */
   first: number;
   count: number;
-  /** [count, TRACKS.length] */
-  values: Float32Array;
-  events: SpeechEvent[];
-  speaking: boolean;
+  /** One, or with turns two: tracks [count, TRACKS.length], and whether somebody speaks after them. */
+  sides: { values: Float32Array; speaking: boolean }[];
+  turns?: TurnTracks;
+  events: HeardEvent[];
   marks: number[];
   /** Float samples so far that were not finite or out of range. */
   repaired: number;
@@ -42,8 +54,8 @@ export interface OpenAsk {
   kind: 'open';
   session: number;
   format: AudioFormat;
-  events: Partial<EventOptions>;
-  /** State that `save` gave; format and thresholds are then those of the state. */
+  options: SessionOptions;
+  /** State that `save` gave; format and options are then those of the state. */
   saved?: Uint8Array;
 }
 
@@ -57,7 +69,7 @@ export interface ScanAsk {
   /** Audio beyond it is not scanned: the answer is `tooLong`. */
   maxSeconds: number;
   embeddingSeconds?: number;
-  events: Partial<EventOptions>;
+  options: SessionOptions;
   /** Draw a picture with this title. */
   picture?: string;
 }
@@ -69,12 +81,25 @@ export interface ClipOutlook {
   samples: number;
   source: { container: string; sampleRate: number; channels: number };
   warnings: readonly string[];
+  /** Hops. */
+  count: number;
+  /** One, or with turns two. */
+  sides: SideOutlook[];
+  turns?: TurnOutlook;
+  picture?: string;
+}
+
+export interface SideOutlook {
   /** [count, TRACKS.length] */
   values: Float32Array;
-  count: number;
   events: SpeechEvent[];
   embeddings?: { seconds: number; size: number; values: Float32Array };
-  picture?: string;
+}
+
+export interface TurnOutlook {
+  model: string;
+  tracks: TurnTracks;
+  events: TurnEvent[];
 }
 
 export type HearingAsk =
@@ -86,7 +111,7 @@ export type HearingAsk =
   | ScanAsk;
 
 export interface HearingAnswers {
-  open: { model: string; format: AudioFormat; rows: number; speaking: boolean };
+  open: { model: string; turnModel?: string; format: AudioFormat };
   tick: SessionOutput[];
   save: Uint8Array;
   close: null;

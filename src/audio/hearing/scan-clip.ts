@@ -1,84 +1,88 @@
 /** A whole recording out of the bytes of a request. */
 import { AdderError } from '../../platform/errors.js';
-import { type Audio, decodeAudio, LiveDecoder, loadResampler, SAMPLE_RATE } from '../decode/index.js';
-import { type SpeechModel, scanRecording, trackOf } from '../model/index.js';
-import { eventsOf } from '../outlook/outlook.js';
-import { plotAudio } from '../plot.js';
+import {
+  type Audio,
+  decodeAudio,
+  joined,
+  LiveDecoder,
+  type LiveFormat,
+  loadResampler,
+  SAMPLE_RATE,
+} from '../decode/index.js';
+import type { SpeechModel } from '../model/index.js';
+import { hearChannels } from '../outlook/hear.js';
+import { picture } from '../outlook/picture.js';
+import type { TurnModel } from '../turns/index.js';
 import type { ClipOutlook, ScanAsk } from './protocol.js';
+import { needTwoChannels } from './two-channels.js';
 
-/** Tracks of a picture. */
-const DRAWN = ['speech', 'speech_200', 'speech_500', 'end_200'] as const;
+/** What a scan computes with. The turn model is loaded when it is needed. */
+export interface ScanModels {
+  speech: SpeechModel;
+  turns(): Promise<TurnModel>;
+}
 
-/** @throws AdderErrors of the decoder, `BAD_MULTIPART`, `BAD_OPTION` */
-export async function scanClip(
-  model: SpeechModel,
-  ask: ScanAsk,
-  run: { onProgress?: (share: number) => void; stop?: () => boolean } = {},
-): Promise<ClipOutlook | 'tooLong'> {
+/** @throws AdderErrors of the decoder, `BAD_MULTIPART`, `BAD_OPTION`; `BAD_CHANNELS` where turns need two */
+export async function scanClip(models: ScanModels, ask: ScanAsk): Promise<ClipOutlook | 'tooLong'> {
+  const { options } = ask;
+  if (options.turns && ask.format) needTwoChannels(ask.format.channels, 'channels', 'send channels=2');
   const audio = await decode(ask);
   if (audio === 'tooLong') return audio;
-  const samples = audio.channels[0];
-  const { tracks, embeddings } = await scanRecording(model, samples, {
+  const { container, source, warnings, channels } = audio;
+  if (options.turns) needTwoChannels(channels.length, 'turns', 'send a stereo recording');
+  const turns = options.turns && { model: await models.turns(), options: options.turns };
+  const heard = await hearChannels(models.speech, channels, {
+    events: options.events,
+    ...(turns ? { turns } : {}),
     ...(ask.embeddingSeconds === undefined ? {} : { embeddingSeconds: ask.embeddingSeconds }),
-    onProgress: (rows, total) => run.onProgress?.(rows / total),
-    ...(run.stop ? { stop: run.stop } : {}),
   });
-  const events = eventsOf(tracks, ask.events);
-  const drawn = DRAWN.map((name) => ({ name, values: trackOf(tracks, name) }));
-  const { container, source, warnings } = audio;
   return {
-    model: model.name,
-    samples: samples.length,
+    model: models.speech.name,
+    samples: channels[0].length,
     source: { container, ...source },
     warnings,
-    values: tracks.values,
-    count: tracks.count,
-    events,
-    ...(embeddings
-      ? { embeddings: { seconds: ask.embeddingSeconds!, size: model.config.dModel, values: embeddings } }
-      : {}),
-    ...(ask.picture === undefined ? {} : { picture: plotAudio(samples, drawn, events, { title: ask.picture }) }),
+    ...heard,
+    ...(ask.picture === undefined ? {} : { picture: picture(channels, heard, ask.picture) }),
   };
 }
 
 type Decoded = Pick<Audio, 'channels' | 'source' | 'warnings'> & { container: string };
 
-async function decode({ bytes, contentType, format, maxSeconds }: ScanAsk): Promise<Decoded | 'tooLong'> {
+async function decode({ bytes, contentType, format, maxSeconds, options }: ScanAsk): Promise<Decoded | 'tooLong'> {
+  const layout = options.turns ? 'separate' : 'mix';
   const file = /^multipart\//i.test(contentType ?? '') ? await firstFile(bytes, contentType!) : bytes;
   if (format) {
     await loadResampler();
-    return decodeRaw(file, format, maxSeconds);
+    return decodeRaw(file, { ...format, layout }, maxSeconds);
   }
   try {
-    return await decodeAudio(file, { limits: { maxSeconds } });
+    const limits = { maxSeconds, ...(options.turns ? { maxChannels: 2 } : {}) };
+    return await decodeAudio(file, { layout, limits });
   } catch (error) {
     if (error instanceof AdderError && error.code === 'AUDIO_TOO_LONG') return 'tooLong';
-    throw error;
+    if (!options.turns || !(error instanceof AdderError) || error.code !== 'BAD_CHANNELS') throw error;
+    throw new AdderError({ ...error.toJSON(), where: { field: 'turns' } });
   }
 }
 
-function decodeRaw(bytes: Uint8Array, format: NonNullable<ScanAsk['format']>, maxSeconds: number): Decoded | 'tooLong' {
+function decodeRaw(bytes: Uint8Array, format: LiveFormat, maxSeconds: number): Decoded | 'tooLong' {
   const decoder = new LiveDecoder(format);
   try {
-    const parts = [...decoder.push(bytes).slice(0, 1)];
+    const pieces = [decoder.push(bytes)];
     const { repaired } = decoder;
-    parts.push(...decoder.finish().slice(0, 1));
-    const samples = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      samples.set(part, at);
-      at += part.length;
-    }
-    if (samples.length > maxSeconds * SAMPLE_RATE) return 'tooLong';
-    if (samples.length === 0) {
+    pieces.push(decoder.finish());
+    const channels = joined(pieces.filter((piece) => piece.length > 0));
+    if (channels.length === 0 || channels[0].length === 0) {
       throw new AdderError({
         code: 'EMPTY_AUDIO',
         message: 'the audio has no samples',
         fix: 'send at least one sample',
       });
     }
+    if (channels[0].length > maxSeconds * SAMPLE_RATE) return 'tooLong';
     const warnings = repaired > 0 ? ['samples that are not finite or out of range were replaced'] : [];
-    return { channels: [samples], container: format.encoding, source: format, warnings };
+    const { layout: _, ...source } = format;
+    return { channels, container: format.encoding, source, warnings };
   } finally {
     decoder.close();
   }

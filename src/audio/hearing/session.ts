@@ -1,72 +1,74 @@
 /** One live session inside the listening process: bytes of the client in, rows of tracks and events out. */
 import { deserialize, serialize } from 'node:v8';
 import { AdderError, toAdderError } from '../../platform/errors.js';
-import { Converter, LiveDecoder, type LiveDecoderState, OpusPacketDecoder } from '../decode/index.js';
-import { EventDecider, type EventOptions, type EventState, type SpeechEvent } from '../events.js';
-import { frameAt, LEADS, type SpeechListener, type SpeechSession, type SpeechState } from '../model/index.js';
-import type { AudioFormat, SessionItem, SessionOutput } from './protocol.js';
+import type { LiveDecoderState } from '../decode/index.js';
+import type { SpeechListener } from '../model/index.js';
+import { SIDES, type TurnListener } from '../turns/index.js';
+import type { AudioFormat, HeardEvent, SessionItem, SessionOptions, SessionOutput } from './protocol.js';
+import { Side, type SideState } from './side.js';
+import { openSource, type Source } from './source.js';
+import { TurnEar, type TurnEarState } from './turn-ear.js';
+import { needTwoChannels } from './two-channels.js';
 
 /** All of a session between two connections. An Opus decoder starts anew: its memory of the last packet fades in some 10 ms. */
 interface SavedSession {
-  version: 1;
+  version: 2;
   format: AudioFormat;
   decoder: LiveDecoderState | undefined;
-  speech: SpeechState;
-  events: EventState;
-  options: Partial<EventOptions>;
+  sides: SideState[];
+  turns: TurnEarState | undefined;
+  options: SessionOptions;
 }
 
-/** Samples at 16 kHz out of the client's bytes. */
-interface Source {
-  push(bytes: Uint8Array): ArrayLike<number> | undefined;
-  finish(): ArrayLike<number> | undefined;
-  snapshot(): LiveDecoderState | undefined;
-  readonly repaired: number;
-  close(): void;
+/** What sessions step on. The turn model is loaded when it is first needed. */
+export interface Listeners {
+  speech: SpeechListener;
+  turns(): Promise<TurnListener>;
 }
 
 export class HearingSession {
   /** Thresholds that apply from a row on: rows that came before them are decided by the ones before. */
-  private readonly changes: { row: number; options: Partial<EventOptions> }[] = [];
-  private errors: AdderError[] = [];
-  private marks: number[] = [];
+  private readonly changes: { row: number; options: SessionOptions }[] = [];
+  private readonly errors: AdderError[] = [];
+  private readonly marks: number[] = [];
   private finished = false;
 
   private constructor(
     readonly format: AudioFormat,
     private readonly source: Source,
-    private readonly speech: SpeechSession,
-    private decider: EventDecider,
-    private options: Partial<EventOptions>,
+    private readonly sides: readonly Side[],
+    private readonly ear: TurnEar | undefined,
+    private options: SessionOptions,
   ) {}
 
   /** @throws AdderError `BAD_SAMPLE_RATE`, `BAD_CHANNELS`, `BAD_OPTION`; `BAD_STATE` of other weights */
   static async open(
-    listener: SpeechListener,
-    format: AudioFormat,
-    options: Partial<EventOptions>,
+    listeners: Listeners,
+    asked: { format: AudioFormat; options: SessionOptions },
     bytes?: Uint8Array,
   ): Promise<HearingSession> {
-    if (!bytes) {
-      const decider = new EventDecider(options);
-      return new HearingSession(format, await openSource(format), listener.open(), decider, options);
-    }
-    const saved = deserialize(bytes) as SavedSession;
-    if (saved.version !== 1) {
+    const saved = bytes && (deserialize(bytes) as SavedSession);
+    if (saved && saved.version !== 2) {
       throw new AdderError({ code: 'BAD_STATE', message: 'this session was kept by another version of Adder' });
     }
-    const source = await openSource(saved.format, saved.decoder);
-    const speech = listener.open(saved.speech);
-    const decider = EventDecider.restore(saved.events, saved.options);
-    return new HearingSession(saved.format, source, speech, decider, saved.options);
-  }
-
-  get rows(): number {
-    return this.speech.rows;
-  }
-
-  get speaking(): boolean {
-    return this.decider.isSpeaking;
+    const { format, options } = saved ?? asked;
+    if (options.turns) needTwoChannels(format.channels, 'channels', 'say channels=2');
+    const source = await openSource(format, options.turns ? 'separate' : 'mix', saved?.decoder);
+    const turns = options.turns && (await listeners.turns());
+    const opened: { close(): void }[] = [source];
+    const keep = <T extends { close(): void }>(part: T): T => {
+      opened.push(part);
+      return part;
+    };
+    try {
+      const names = options.turns ? SIDES : SIDES.slice(0, 1);
+      const sides = names.map((_, s) => keep(Side.open(listeners.speech, options.events, saved?.sides[s])));
+      const ear = turns && keep(TurnEar.open(turns, options.turns!, saved?.turns));
+      return new HearingSession(format, source, sides, ear, options);
+    } catch (error) {
+      for (const part of opened) part.close();
+      throw error;
+    }
   }
 
   /** Takes an item; its rows are due at the listener's next step. What is wrong with it is told by `take`. */
@@ -77,7 +79,7 @@ export class HearingSession {
           this.hear(this.source.push(item.bytes));
           return;
         case 'configure':
-          this.changes.push({ row: this.speech.rows + this.speech.due, options: item.events });
+          this.changes.push({ row: this.sides[0].rows + this.sides[0].due, options: item.options });
           return;
         case 'mark':
           this.marks.push(item.mark);
@@ -91,88 +93,76 @@ export class HearingSession {
     }
   }
 
-  /** What the last step brought. */
+  /** After a step of the speech model; what it brought is due at the turn model's next step. */
+  stepped(): void {
+    const [a, b] = this.sides.map((side) => side.takeTracks());
+    this.ear?.hear(a, b);
+  }
+
+  /** What the last steps brought. */
   take(session: number): SessionOutput {
-    const tracks = this.speech.take();
-    const { first, count, values } = tracks;
-    const events: SpeechEvent[] = [];
+    const { sides, ear } = this;
+    const { first, count } = sides[0].tracks;
+    const turns = ear?.takeTracks();
+    const events: HeardEvent[] = [];
+    let frame = 0;
     for (let i = 0; i < count; i++) {
       this.change(first + i);
-      const frame = frameAt(tracks, i);
-      const end = Object.fromEntries(LEADS.map((lead) => [lead, frame[`end_${lead}`]]));
-      events.push(...this.decider.push({ speech: frame.speech, end }));
+      events.push(...this.ofSides((side) => side.decide(i)));
+      // A frame of the turn model is two hops.
+      const turn = (first + i) % 2 === 1 ? ear?.decide(frame++) : undefined;
+      if (turn) events.push(turn);
     }
     this.change(first + count);
-    if (this.finished) events.push(...this.decider.finish());
-    const errors = this.errors.map((error) => error.toJSON());
-    this.errors = [];
-    const marks = this.marks.splice(0);
-    const { repaired } = this.source;
-    return { session, first, count, values, events, speaking: this.speaking, marks, repaired, errors };
+    if (this.finished) events.push(...this.ofSides((side) => side.finish()));
+    return {
+      session,
+      first,
+      count,
+      sides: sides.map(({ tracks, speaking }) => ({ values: tracks.values, speaking })),
+      ...(turns ? { turns } : {}),
+      events,
+      marks: this.marks.splice(0),
+      repaired: this.source.repaired,
+      errors: this.errors.splice(0).map((error) => error.toJSON()),
+    };
   }
 
   /** Nothing may be due. */
   async save(): Promise<Uint8Array> {
     const saved: SavedSession = {
-      version: 1,
+      version: 2,
       format: this.format,
       decoder: this.source.snapshot(),
-      speech: await this.speech.save(),
-      events: this.decider.snapshot(),
+      sides: await Promise.all(this.sides.map((side) => side.save())),
+      turns: await this.ear?.save(),
       options: this.options,
     };
     return serialize(saved);
   }
 
   close(): void {
-    this.speech.close();
+    for (const side of this.sides) side.close();
+    this.ear?.close();
     this.source.close();
   }
 
-  private hear(samples: ArrayLike<number> | undefined): void {
-    if (samples && samples.length > 0) this.speech.push(samples);
+  private hear(channels: Float32Array[]): void {
+    if (channels.length === 0 || channels[0].length === 0) return;
+    for (const [s, side] of this.sides.entries()) side.hear(channels[s]);
+  }
+
+  /** Events of all sides, which are named where there are two. */
+  private ofSides(eventsOf: (side: Side) => ReturnType<Side['decide']>): HeardEvent[] {
+    if (!this.ear) return eventsOf(this.sides[0]);
+    return this.sides.flatMap((side, s) => eventsOf(side).map((event) => ({ ...event, side: SIDES[s] })));
   }
 
   private change(row: number): void {
     while (this.changes[0] && this.changes[0].row <= row) {
       this.options = this.changes.shift()!.options;
-      this.decider = EventDecider.restore(this.decider.snapshot(), this.options);
+      for (const side of this.sides) side.configure(this.options.events);
+      if (this.options.turns) this.ear?.configure(this.options.turns);
     }
   }
-}
-
-async function openSource(format: AudioFormat, state?: LiveDecoderState): Promise<Source> {
-  const { encoding, sampleRate, channels } = format;
-  if (encoding !== 'opus') {
-    const decoder = state ? LiveDecoder.restore(state) : new LiveDecoder({ encoding, sampleRate, channels });
-    return {
-      push: (bytes) => decoder.push(bytes)[0],
-      finish: () => decoder.finish()[0],
-      snapshot: () => decoder.snapshot(),
-      get repaired() {
-        return decoder.repaired;
-      },
-      close: () => decoder.close(),
-    };
-  }
-  if (channels !== 1 && channels !== 2) {
-    throw new AdderError({
-      code: 'BAD_CHANNELS',
-      message: `Opus packets have one or two channels, not ${channels}`,
-      where: { field: 'channels' },
-      fix: 'say channels=1 or channels=2',
-    });
-  }
-  const decoder = await OpusPacketDecoder.open(channels);
-  const converter = new Converter('mix');
-  return {
-    push: (bytes) => converter.push(decoder.packet(bytes))[0],
-    finish: () => undefined,
-    snapshot: () => undefined,
-    repaired: 0,
-    close: () => {
-      decoder.close();
-      converter.close();
-    },
-  };
 }

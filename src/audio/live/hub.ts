@@ -4,9 +4,8 @@
  * than a longer queue of messages.
  */
 import { bytesPerSample } from '../decode/sample-format.js';
-import type { EventOptions } from '../events.js';
 import type { HearingProcess } from '../hearing/hearing-process.js';
-import type { AudioFormat, SessionItem, SessionOutput } from '../hearing/protocol.js';
+import type { AudioFormat, SessionItem, SessionOptions, SessionOutput } from '../hearing/protocol.js';
 
 /** Shortest time from tick to tick: a hop. */
 const TICK_MS = 10;
@@ -189,14 +188,14 @@ export class SpeechHub {
 
   /** @throws AdderErrors of the format, the thresholds, the state or the model */
   async open(
-    asked: { format: AudioFormat; events: Partial<EventOptions>; saved?: Uint8Array },
+    asked: { format: AudioFormat; options: SessionOptions; saved?: Uint8Array },
     listener: SessionListener,
-  ): Promise<{ session: HubSession; model: string; rows: number; speaking: boolean }> {
+  ): Promise<{ session: HubSession; model: string; turnModel: string | undefined }> {
     const id = this.nextId++;
-    const { format, model, rows, speaking } = await this.process.ask({ kind: 'open', session: id, ...asked });
+    const { format, model, turnModel } = await this.process.ask({ kind: 'open', session: id, ...asked });
     const session = new HubSession(id, format, this, listener);
     this.sessions.set(id, session);
-    return { session, model, rows, speaking };
+    return { session, model, turnModel };
   }
 
   /** All sessions are gone with the process that held them. */

@@ -1,9 +1,10 @@
 /** What travels over a speech session: the parameters of its address, messages of both sides, and frames of numbers. */
 import { z } from 'zod';
+import { AdderError } from '../../platform/errors.js';
 import { fieldOf, RequestError } from '../../platform/request-error.js';
 import { SAMPLE_FORMATS, type SampleFormat } from '../decode/index.js';
-import type { EventOptions } from '../events.js';
 import { LEADS, TRACKS, type TrackName } from '../model/index.js';
+import { type EndOfTurnOptions, TURN_TRACKS, type TurnTracks } from '../turns/index.js';
 
 /** Names that others use for the same samples. */
 const ALIASES: Record<string, SampleFormat> = {
@@ -29,6 +30,13 @@ export const eventOptions = z.strictObject({
   rearm: share.optional(),
 });
 
+/** When a turn counts as over; see EndOfTurnOptions. */
+const turnOptions = z.strictObject({
+  threshold: share.optional(),
+  delayMs: milliseconds.optional(),
+  timeoutMs: milliseconds.optional(),
+});
+
 const trackName = z.enum(TRACKS);
 const trackList = z.array(trackName).max(TRACKS.length);
 /** Milliseconds of audio from one interim message to the next; 0 for none. */
@@ -38,6 +46,7 @@ export const clientMessage = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('configure'),
     events: eventOptions.optional(),
+    turns: turnOptions.optional(),
     tracks: trackList.optional(),
     interimMs: interimMs.optional(),
   }),
@@ -53,6 +62,11 @@ const whole = (min: number, max: number) =>
     .regex(/^-?\d{1,9}$/, { error: 'expected a whole number' })
     .transform(Number)
     .refine((n) => n >= min && n <= max, { error: `expected a whole number from ${min} to ${max}` });
+
+const number = z
+  .string()
+  .regex(/^\d+(\.\d+)?$/, { error: 'expected a number' })
+  .transform(Number);
 
 const query = z.strictObject({
   // Which rates and channels there are, the decoder knows.
@@ -70,6 +84,13 @@ const query = z.strictObject({
     .optional(),
   interim_ms: whole(0, 60_000).optional(),
   idle_ms: whole(1000, 600_000).optional(),
+  turns: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional(),
+  turn_threshold: number.pipe(share).optional(),
+  turn_delay_ms: number.pipe(milliseconds).optional(),
+  turn_timeout_ms: number.pipe(milliseconds).optional(),
   session: z.uuid().optional(),
 });
 
@@ -80,6 +101,10 @@ export interface SessionParameters {
   tracks: TrackName[] | undefined;
   interimMs: number | undefined;
   idleMs: number | undefined;
+  /** Whether the channels are the two sides of a conversation. */
+  turns: boolean | undefined;
+  /** When a turn counts as over: what of it was said. */
+  turnOptions: Partial<EndOfTurnOptions>;
   /** A session to go on with. */
   session: string | undefined;
 }
@@ -98,31 +123,89 @@ export function parametersOf(url: string): SessionParameters {
       fix: 'docs/speech-api.md lists the parameters',
     });
   }
-  const { sample_rate: sampleRate, interim_ms, idle_ms, channels, encoding, tracks, session } = parsed.data;
-  return { sampleRate, channels, encoding, tracks, interimMs: interim_ms, idleMs: idle_ms, session };
+  const { sample_rate: sampleRate, interim_ms, idle_ms, channels, encoding, tracks, turns, session } = parsed.data;
+  const { turn_threshold: threshold, turn_delay_ms: delayMs, turn_timeout_ms: timeoutMs } = parsed.data;
+  const turnOptions = defined({ threshold, delayMs, timeoutMs });
+  return {
+    sampleRate,
+    channels,
+    encoding,
+    tracks,
+    interimMs: interim_ms,
+    idleMs: idle_ms,
+    turns,
+    turnOptions,
+    session,
+  };
 }
 
-export type EventChanges = Partial<EventOptions>;
+/** @throws AdderError `BAD_JSON`, `INVALID_REQUEST` naming the field */
+export function messageOf(data: Buffer): ClientMessage {
+  let message: unknown;
+  try {
+    message = JSON.parse(data.toString('utf8'));
+  } catch (error) {
+    throw new AdderError({
+      code: 'BAD_JSON',
+      message: (error as Error).message,
+      fix: 'send one JSON object a text message, and audio in binary ones',
+    });
+  }
+  const known = clientMessage.safeParse(message);
+  if (known.success) return known.data;
+  const issue = known.error.issues[0];
+  throw new AdderError({
+    code: 'INVALID_REQUEST',
+    message: issue.message,
+    where: { field: fieldOf(issue.path as (string | number)[]) || 'type' },
+    fix: 'docs/speech-api.md lists the messages',
+  });
+}
 
-/** "ADS1", little endian. */
-const MAGIC = 0x31534441;
+/** The fields that are there. */
+export const defined = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+
+/** "ADS1" and "ADT1", little endian. */
+const SPEECH_MAGIC = 0x31534441;
+const TURN_MAGIC = 0x31544441;
 const HEADER = 16;
 
 /**
  * Rows as a binary frame, little endian: `ADS1`, count of rows u32, index of the first row f64, then the tracks that the session
- * asks for, row by row, f32.
+ * asks for, row by row, f32: those of the first side, then those of the second where there are two.
  *
- * @param values [count, TRACKS.length]
+ * @param sides of each [count, TRACKS.length]
  */
-export function denseFrame(first: number, count: number, values: Float32Array, tracks: readonly TrackName[]): Buffer {
+export function denseFrame(
+  first: number,
+  count: number,
+  sides: readonly Float32Array[],
+  tracks: readonly TrackName[],
+): Buffer {
   const columns = tracks.map((name) => TRACKS.indexOf(name));
-  const out = Buffer.allocUnsafe(HEADER + 4 * count * columns.length);
-  out.writeUInt32LE(MAGIC, 0);
-  out.writeUInt32LE(count, 4);
-  out.writeDoubleLE(first, 8);
+  const out = headed(SPEECH_MAGIC, first, count, columns.length * sides.length);
   let at = HEADER;
   for (let i = 0; i < count; i++) {
-    for (const column of columns) at = out.writeFloatLE(values[i * TRACKS.length + column], at);
+    for (const values of sides) {
+      for (const column of columns) at = out.writeFloatLE(values[i * TRACKS.length + column], at);
+    }
   }
+  return out;
+}
+
+/** The same of turn tracks, all of them: `ADT1`, count of frames, index of the first one, then frame by frame. */
+export function turnFrame({ first, count, values }: TurnTracks): Buffer {
+  const out = headed(TURN_MAGIC, first, count, TURN_TRACKS.length);
+  let at = HEADER;
+  for (const value of values) at = out.writeFloatLE(value, at);
+  return out;
+}
+
+function headed(magic: number, first: number, count: number, columns: number): Buffer {
+  const out = Buffer.allocUnsafe(HEADER + 4 * count * columns);
+  out.writeUInt32LE(magic, 0);
+  out.writeUInt32LE(count, 4);
+  out.writeDoubleLE(first, 8);
   return out;
 }

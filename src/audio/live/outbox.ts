@@ -34,8 +34,8 @@ export class Outbox {
     if (this.hasRoom) this.message(message);
   }
 
-  /** @param rows in the frame */
-  dense(frame: () => Buffer, rows: number): void {
+  /** @param rows in the frames */
+  dense(frames: () => Buffer[], rows: number): void {
     const { socket } = this;
     if (socket.readyState !== socket.OPEN) return;
     if (!this.hasRoom) {
@@ -44,7 +44,7 @@ export class Outbox {
       return;
     }
     this.tellSkipped();
-    socket.send(frame());
+    for (const frame of frames()) socket.send(frame);
   }
 
   private get hasRoom(): boolean {

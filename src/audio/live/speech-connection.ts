@@ -1,42 +1,22 @@
 import type { WebSocket } from 'ws';
-import { asRequestError } from '../../http/problem.js';
 import { AdderError } from '../../platform/errors.js';
-import { fieldOf } from '../../platform/request-error.js';
 import { SAMPLE_RATE } from '../decode/index.js';
-import { EventDecider, type EventOptions, type SpeechEvent } from '../events.js';
 import { HOP } from '../features/index.js';
-import type { AudioFormat, SessionOutput } from '../hearing/protocol.js';
-import { frameAt, TRACKS, type TrackName } from '../model/index.js';
-import { rounded, shownEvent } from '../outlook/outlook.js';
+import type { HeardEvent, SessionOutput } from '../hearing/protocol.js';
+import { shownEvent } from '../outlook/outlook.js';
+import { TURN_TRACKS } from '../turns/index.js';
 import type { HubSession } from './hub.js';
-import { type ClientMessage, clientMessage, denseFrame } from './messages.js';
+import { type ClientMessage, denseFrame, messageOf, turnFrame } from './messages.js';
 import { Outbox } from './outbox.js';
-
-/** Events that a session remembers for clients that missed the last ones. */
-const REMEMBERED = 32;
-
-/** What a connection knows of its session, and leaves to the next one. */
-export interface SessionProgress {
-  format: AudioFormat;
-  options: Partial<EventOptions>;
-  tracks: TrackName[];
-  interimMs: number;
-  idleMs: number;
-  /** Bytes of audio taken in; messages where they are packets. */
-  received: number;
-  rows: number;
-  counts: Record<SpeechEvent['type'], number>;
-  speechSamples: number;
-  speechSince: number | undefined;
-  repaired: number;
-  recent: SpeechEvent[];
-}
+import { changed, note, type SessionProgress } from './progress.js';
+import { interim, problem, summary, thresholds, turnsAt } from './said.js';
 
 export interface ConnectionParts {
   id: string;
   session: HubSession;
   progress: SessionProgress;
   model: string;
+  turnModel: string | undefined;
   resumed: boolean;
   resumeMs: number;
   /** Keeps the session for a later connection. */
@@ -53,6 +33,8 @@ export class SpeechConnection {
   private released: Promise<void> | undefined;
   private nextMark = 0;
   private nextInterim = 0;
+  /** The newest row of turn tracks. */
+  private turn: Float32Array | undefined;
 
   constructor(
     private readonly socket: WebSocket,
@@ -98,13 +80,13 @@ export class SpeechConnection {
     onLost: (error: Error) => {
       if (this.released) return;
       this.released = Promise.resolve();
-      this.outbox.message({ type: 'error', ...said(asRequestError(error)) });
+      this.outbox.message(problem(error));
       this.socket.close(1013, 'the session is lost; begin another');
     },
   };
 
   private begin(): void {
-    const { id, progress, model, resumed, resumeMs } = this.parts;
+    const { id, progress, model, turnModel, resumed, resumeMs } = this.parts;
     const { format, tracks, interimMs, idleMs, received, rows, recent } = progress;
     this.outbox.message({
       type: 'begin',
@@ -115,6 +97,7 @@ export class SpeechConnection {
       eventRate: SAMPLE_RATE,
       hop: HOP,
       tracks,
+      ...turnsAt(turnModel, progress),
       interimMs,
       idleMs,
       resumeMs,
@@ -136,9 +119,9 @@ export class SpeechConnection {
       return;
     }
     try {
-      this.obey(parse(data));
+      this.obey(messageOf(data));
     } catch (error) {
-      this.outbox.message({ type: 'error', ...said(asRequestError(error)) });
+      this.outbox.message(problem(error as Error));
     }
   }
 
@@ -148,15 +131,10 @@ export class SpeechConnection {
       case 'keep_alive':
         return;
       case 'configure': {
-        const { events, tracks, interimMs } = message;
-        if (events) {
-          const { predictThreshold, ...rest } = events;
-          const options = { ...progress.options, ...defined(rest) };
-          if (predictThreshold) options.predictThreshold = { ...options.predictThreshold, ...predictThreshold };
-          // Throws where they do not fit together.
-          new EventDecider(options);
-          progress.options = options;
-          session.push({ kind: 'configure', events: options });
+        const { events, turns, tracks, interimMs } = message;
+        if (events || turns) {
+          progress.options = changed(progress.options, message);
+          session.push({ kind: 'configure', options: progress.options });
         }
         progress.tracks = tracks ?? progress.tracks;
         progress.interimMs = interimMs ?? progress.interimMs;
@@ -164,7 +142,7 @@ export class SpeechConnection {
           type: 'configured',
           tracks: progress.tracks,
           interimMs: progress.interimMs,
-          events: new EventDecider(progress.options).options,
+          ...thresholds(progress),
         });
         return;
       }
@@ -179,58 +157,48 @@ export class SpeechConnection {
     }
   }
 
-  private tell({ first, count, values, events, speaking, marks, repaired, errors }: SessionOutput): void {
+  private tell(output: SessionOutput): void {
+    const { first, count, sides, turns, events, marks, repaired, errors } = output;
     const { progress } = this.parts;
     const { tracks, interimMs } = progress;
     progress.rows = first + count;
     progress.repaired = repaired;
-    if (count > 0 && tracks.length > 0) this.outbox.dense(() => denseFrame(first, count, values, tracks), count);
+    if (turns && turns.count > 0) this.turn = turns.values.slice(-TURN_TRACKS.length);
+    const frames = () => [
+      ...(tracks.length > 0
+        ? [
+            denseFrame(
+              first,
+              count,
+              sides.map(({ values }) => values),
+              tracks,
+            ),
+          ]
+        : []),
+      ...(turns && turns.count > 0 ? [turnFrame(turns)] : []),
+    ];
+    if (count > 0 && (tracks.length > 0 || turns)) this.outbox.dense(frames, count);
     for (const event of events) this.tellEvent(event);
     if (count > 0 && interimMs > 0 && progress.rows >= this.nextInterim) {
       this.nextInterim = progress.rows + (interimMs * SAMPLE_RATE) / 1000 / HOP;
-      const frame = frameAt({ first, count, values }, count - 1);
-      this.outbox.interim({
-        type: 'interim',
-        sample: progress.rows * HOP,
-        speaking,
-        ...Object.fromEntries(TRACKS.map((name) => [name, rounded(frame[name])])),
-      });
+      this.outbox.interim(interim(output, progress.rows, this.turn));
     }
-    for (const error of errors) this.outbox.message({ type: 'error', ...said(asRequestError(new AdderError(error))) });
+    for (const error of errors) this.outbox.message(problem(new AdderError(error)));
     for (const _ of marks) this.outbox.message({ type: 'flushed', sample: progress.rows * HOP });
   }
 
-  private tellEvent(event: SpeechEvent): void {
-    const { progress } = this.parts;
-    progress.counts[event.type]++;
-    if (event.type === 'speech_start') progress.speechSince = event.at;
-    if (event.type === 'speech_end') {
-      progress.speechSamples += event.at - (progress.speechSince ?? event.at);
-      progress.speechSince = undefined;
-    }
-    progress.recent = [...progress.recent, event].slice(-REMEMBERED);
+  private tellEvent(event: HeardEvent): void {
+    note(this.parts.progress, event);
     const { type, ...rest } = shownEvent(event);
-    // A prediction may turn out wrong; a start or an end stands.
+    // A prediction may turn out wrong; whatever else is told stands.
     this.outbox.message({ type: 'event', event: type, final: type !== 'end_predicted', ...rest });
   }
 
   private async summarise(): Promise<void> {
     if (this.released) return;
     const { id, progress } = this.parts;
-    const { received, rows, counts, speechSamples, repaired } = progress;
     await this.release('end');
-    this.outbox.message({
-      type: 'summary',
-      session: id,
-      received,
-      rows,
-      sample: rows * HOP,
-      seconds: (rows * HOP) / SAMPLE_RATE,
-      speechSeconds: speechSamples / SAMPLE_RATE,
-      events: counts,
-      repaired,
-      droppedRows: this.outbox.droppedRows,
-    });
+    this.outbox.message(summary(id, progress, this.outbox.droppedRows));
     // The client's own goodbye must be read, also where it came with more audio than was due.
     this.socket.resume();
     this.socket.close(1000, 'done');
@@ -261,35 +229,3 @@ export class SpeechConnection {
     this.idle.unref();
   }
 }
-
-function parse(data: Buffer): ClientMessage {
-  let message: unknown;
-  try {
-    message = JSON.parse(data.toString('utf8'));
-  } catch (error) {
-    throw new AdderError({
-      code: 'BAD_JSON',
-      message: (error as Error).message,
-      fix: 'send one JSON object a text message, and audio in binary ones',
-    });
-  }
-  const known = clientMessage.safeParse(message);
-  if (known.success) return known.data;
-  const issue = known.error.issues[0];
-  throw new AdderError({
-    code: 'INVALID_REQUEST',
-    message: issue.message,
-    where: { field: fieldOf(issue.path as (string | number)[]) || 'type' },
-    fix: 'docs/speech-api.md lists the messages',
-  });
-}
-
-const said = ({ code, message, fix, where }: AdderError) => ({
-  code,
-  message,
-  ...(where?.field === undefined ? {} : { field: where.field }),
-  ...(fix === undefined ? {} : { fix }),
-});
-
-const defined = <T extends object>(fields: T): Partial<T> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<T>;

@@ -6,17 +6,15 @@ import { type Caller, mustHave } from '../../http/auth/caller.js';
 import { type Entry, SocketDoor } from '../../http/socket-door.js';
 import type { UpgradeHandler } from '../../http/upgrades.js';
 import { RequestError } from '../../platform/request-error.js';
-import { TRACKS } from '../model/index.js';
 import type { SessionListener, SpeechHub } from './hub.js';
 import { parametersOf, type SessionParameters } from './messages.js';
-import { type SessionProgress, SpeechConnection } from './speech-connection.js';
+import { changed, freshProgress, type SessionProgress, wishes } from './progress.js';
+import { SpeechConnection } from './speech-connection.js';
 import type { SessionVault } from './vault.js';
 
 /** Sessions of one account, and of all, in one process. */
 const MAX_OF_ONE = 500;
 const MAX_OF_ALL = 2000;
-const DEFAULT_IDLE_MS = 60_000;
-const DEFAULT_INTERIM_MS = 200;
 
 interface Kept {
   progress: SessionProgress;
@@ -86,16 +84,20 @@ export class SpeechServer {
     const keep = (state: Uint8Array, now: SessionProgress) =>
       vault.keep(caller.owner, id, serialize({ progress: now, state } satisfies Kept));
     let opened: Awaited<ReturnType<SpeechHub['open']>>;
+    const asksTurns = Object.keys(asked.turnOptions).length > 0;
     try {
+      if (asksTurns) progress.options = changed(progress.options, { turns: asked.turnOptions });
       const { format, options } = progress;
-      opened = await hub.open({ format, events: options, ...(kept ? { saved: kept.state } : {}) }, listener);
+      opened = await hub.open({ format, options, ...(kept ? { saved: kept.state } : {}) }, listener);
     } catch (error) {
       if (kept) await keep(kept.state, kept.progress);
       throw error;
     }
-    const { session, model } = opened;
+    const { session, model, turnModel } = opened;
     const resumed = kept !== undefined;
-    const parts = { id, session, progress, model, resumed, resumeMs: vault.keepMs, keep, onError };
+    // One that goes on does so with what it was kept with, until told otherwise.
+    if (resumed && asksTurns) session.push({ kind: 'configure', options: progress.options });
+    const parts = { id, session, progress, model, turnModel, resumed, resumeMs: vault.keepMs, keep, onError };
     connection = enter((webSocket) => new SpeechConnection(webSocket, parts));
     // A request that is no proper upgrade, or whose sender has gone, was answered without a connection.
     if (connection) return;
@@ -119,18 +121,19 @@ export class SpeechServer {
       });
     }
     const kept = deserialize(bytes) as Kept;
-    const { format } = kept.progress;
-    for (const [field, name] of [
-      ['sampleRate', 'sample_rate'],
-      ['channels', 'channels'],
-      ['encoding', 'encoding'],
+    const { format, options } = kept.progress;
+    for (const [name, wanted, is] of [
+      ['sample_rate', asked.sampleRate, format.sampleRate],
+      ['channels', asked.channels, format.channels],
+      ['encoding', asked.encoding, format.encoding],
+      ['turns', asked.turns, options.turns !== undefined],
     ] as const) {
-      if (asked[field] === undefined || asked[field] === format[field]) continue;
+      if (wanted === undefined || wanted === is) continue;
       await this.options.vault.keep(owner, id, bytes);
       throw new RequestError({
         status: 422,
         code: 'INVALID_REQUEST',
-        message: `this session has ${name} ${format[field]}, not ${asked[field]}`,
+        message: `this session has ${name} ${is}, not ${wanted}`,
         where: { field: name },
         fix: `leave ${name} out, or begin a new session`,
       });
@@ -138,32 +141,3 @@ export class SpeechServer {
     return kept;
   }
 }
-
-function freshProgress(asked: SessionParameters): SessionProgress {
-  return {
-    format: {
-      encoding: asked.encoding ?? 'pcm_s16',
-      sampleRate: asked.sampleRate ?? 16_000,
-      channels: asked.channels ?? 1,
-    },
-    options: {},
-    tracks: [...TRACKS],
-    interimMs: DEFAULT_INTERIM_MS,
-    idleMs: DEFAULT_IDLE_MS,
-    ...wishes(asked),
-    received: 0,
-    rows: 0,
-    counts: { speech_start: 0, speech_end: 0, end_predicted: 0 },
-    speechSamples: 0,
-    speechSince: undefined,
-    repaired: 0,
-    recent: [],
-  };
-}
-
-/** What a connection may ask for anew. */
-const wishes = ({ tracks, interimMs, idleMs }: SessionParameters) => ({
-  ...(tracks === undefined ? {} : { tracks }),
-  ...(interimMs === undefined ? {} : { interimMs }),
-  ...(idleMs === undefined ? {} : { idleMs }),
-});

@@ -41,14 +41,12 @@ export function segmentsOf(events: readonly SpeechEvent[]): SpeechSegment[] {
   return out;
 }
 
-/** Values of a track for JSON: six decimals, null for what is not a number. */
-export function trackValues(tracks: SpeechTracks, name: TrackName): (number | null)[] {
-  return Array.from(trackOf(tracks, name), rounded);
-}
-
 /** Six decimals are finer than the 1e-4 within which streams and scans agree. */
 export const rounded = (value: number): number | null =>
   Number.isFinite(value) ? Math.round(value * 1e6) / 1e6 : null;
 
 /** An event as JSON has it. */
-export const shownEvent = (event: SpeechEvent) => ({ ...event, probability: rounded(event.probability) });
+export const shownEvent = <T extends { probability: number }>(event: T) => ({
+  ...event,
+  probability: rounded(event.probability),
+});

@@ -10,6 +10,8 @@ import { RequestError } from '../../platform/request-error.js';
 import { ObjectStore } from '../../store/objects.js';
 import type { SampleFormat } from '../decode/index.js';
 import type { ClipOutlook, ScanAsk } from '../hearing/protocol.js';
+import { defined } from '../live/messages.js';
+import { EndOfTurn, type EndOfTurnOptions } from '../turns/index.js';
 import { formOf, sendClip } from './answer.js';
 import { ClipScanner } from './clip-scanner.js';
 import { type ClipQuery, clipQuery } from './schemas.js';
@@ -45,10 +47,11 @@ export class ClipsController {
     const ask = askOf(request, query);
     if (query.async === 'false') {
       const picture = form === 'svg' ? { picture: 'speech outlook' } : {};
-      const clip = await this.clips.scan({ ...ask, ...picture, maxSeconds: SYNC_SECONDS, events: {} });
+      const clip = await this.clips.scan({ ...ask, ...picture, maxSeconds: SYNC_SECONDS });
       if (clip !== 'tooLong') return sendClip(reply.status(200), clip, form, query.tracks);
     }
-    const { bytes, ...asked } = ask;
+    const { bytes, options, ...rest } = ask;
+    const asked = { ...rest, ...(options.turns ? { turns: options.turns } : {}) };
     const objects = new ObjectStore(this.api.database);
     const keepMs = this.api.config.jobs.retentionMs;
     const added = await this.api.jobs.client.add(
@@ -94,7 +97,7 @@ export class ClipsController {
 function askOf(
   request: FastifyRequest,
   query: ClipQuery,
-): Pick<ScanAsk, 'bytes' | 'contentType' | 'format' | 'embeddingSeconds'> {
+): Pick<ScanAsk, 'bytes' | 'contentType' | 'format' | 'embeddingSeconds' | 'options'> {
   const bytes = request.body instanceof Uint8Array ? request.body : new Uint8Array();
   const { encoding, sample_rate: sampleRate, channels, embeddings } = query;
   if (encoding !== undefined && sampleRate === undefined) {
@@ -113,5 +116,13 @@ function askOf(
       ? {}
       : { format: { encoding: encoding as SampleFormat, sampleRate: sampleRate!, channels } }),
     ...(embeddings === undefined ? {} : { embeddingSeconds: embeddings }),
+    options: { events: {}, ...(query.turns === 'true' ? { turns: turnsOf(query) } : {}) },
   };
+}
+
+/** @throws AdderError `BAD_OPTION` where they do not fit together */
+function turnsOf({ turn_threshold, turn_delay_ms, turn_timeout_ms }: ClipQuery): Partial<EndOfTurnOptions> {
+  const options = defined({ threshold: turn_threshold, delayMs: turn_delay_ms, timeoutMs: turn_timeout_ms });
+  new EndOfTurn(options);
+  return options;
 }

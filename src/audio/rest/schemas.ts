@@ -25,6 +25,17 @@ export const clipQuery = z.object({
     .max(3600)
     .optional()
     .meta({ description: 'seconds of one embedding: the mean of the encoder over them' }),
+  turns: z.enum(['true', 'false']).default('false').meta({
+    description: 'the two channels are the sides of a conversation: each is heard alone, with a turn outlook',
+  }),
+  turn_threshold: z.coerce
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .meta({ description: 'probability of a shift at which a turn counts as over' }),
+  turn_delay_ms: whole(10_000).optional().meta({ description: 'silence before a turn counts as over' }),
+  turn_timeout_ms: whole(10_000).optional().meta({ description: 'silence after which a turn is over in any case' }),
   async: z.enum(['true', 'false']).default('false').meta({ description: 'answer with a job at once' }),
 });
 export type ClipQuery = z.output<typeof clipQuery>;

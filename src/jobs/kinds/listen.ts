@@ -10,6 +10,8 @@ import { InjectParts, type WorkerParts } from './worker-parts.js';
 
 /** Longest recording, seconds: what one scan may hold in memory. */
 const MAX_SECONDS = 4 * 3600;
+/** The same with two channels. */
+const MAX_SECONDS_TURNS = 2 * 3600;
 /** Longest scan. */
 const SCAN_MS = 2 * 3_600_000;
 
@@ -21,7 +23,8 @@ export class ListenJob implements JobHandler<AdderJobs, 'listen'> {
 
   async process({ owner, data, signal, progress }: JobContext<DataOfJob<'listen'>>) {
     const { objects, config } = this.parts;
-    const { clip, format, ...asked } = data;
+    const { clip, format, turns, ...asked } = data;
+    const maxSeconds = turns ? MAX_SECONDS_TURNS : MAX_SECONDS;
     const bytes = await objects.get(owner, clip);
     progress(0.05, 'listening');
     const process = new HearingProcess({ backend: config.backend, model: config.speech.model });
@@ -35,8 +38,8 @@ export class ListenJob implements JobHandler<AdderJobs, 'listen'> {
           contentType: undefined,
           ...asked,
           ...(format ? { format: { ...format, encoding: format.encoding as SampleFormat } } : {}),
-          maxSeconds: MAX_SECONDS,
-          events: {},
+          maxSeconds,
+          options: { events: {}, ...(turns ? { turns } : {}) },
           picture: 'speech outlook',
         },
         SCAN_MS,
@@ -44,7 +47,7 @@ export class ListenJob implements JobHandler<AdderJobs, 'listen'> {
       if (heard === 'tooLong') {
         throw new AdderError({
           code: 'AUDIO_TOO_LONG',
-          message: `the audio is longer than ${MAX_SECONDS / 3600} hours`,
+          message: `the audio is longer than ${maxSeconds / 3600} hours`,
           fix: 'send it in parts',
         });
       }
@@ -57,7 +60,7 @@ export class ListenJob implements JobHandler<AdderJobs, 'listen'> {
         ),
         model: heard.model,
         seconds: heard.samples / 16_000,
-        segments: segmentsOf(heard.events).length,
+        segments: heard.sides.reduce((sum, { events }) => sum + segmentsOf(events).length, 0),
       });
     } finally {
       signal.removeEventListener('abort', stop);

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { trackOf } from '../../../src/audio/model/index.js';
+import { TRACKS, trackOf } from '../../../src/audio/model/index.js';
 import { SHOWN_TRACKS } from '../../../src/audio/outlook/outlook.js';
+import { SIDES, type SideName, TURN_TRACKS, turnTrackOf } from '../../../src/audio/turns/index.js';
 import { call, type TestApp } from '../../http/app.js';
 import { until } from '../../service/support/processes.js';
 import { wav } from '../containers.js';
-import { difference, heard, pcm16, type Setting, sound, startSetting } from './setting.js';
+import { difference, heard, interleaved, pcm16, type Setting, sound, startSetting } from './setting.js';
 
 let setting: Setting;
 let app: TestApp;
@@ -23,6 +24,20 @@ interface Clip {
   embeddings?: { seconds: number; values: number[][] };
   warnings: string[];
 }
+
+interface Conversation {
+  hopMs: number;
+  sides: Record<SideName, Clip & { embeddings: { values: number[][] } }>;
+  turns: {
+    hopMs: number;
+    model: string;
+    tracks: Record<string, (number | null)[]>;
+    events: { at: number; side: SideName }[];
+  };
+}
+
+/** As JSON has them: null for what is not a number. */
+const numbers = (values: readonly (number | null)[]) => Float32Array.from(values, (v) => v ?? Number.NaN);
 
 const file = (samples: Float32Array, sampleRate = 16_000) =>
   wav({ tag: 1, bits: 16, channels: 1, sampleRate, body: pcm16(samples) });
@@ -78,6 +93,75 @@ describe('clips', () => {
     const { embeddings } = (await post(bytes, '?embeddings=0.5')).body;
     expect([embeddings!.values.length, embeddings!.values[0].length]).toEqual([4, 24]);
     expect((await post<{ code: string }>(bytes, '', { accept: 'text/html' })).status).toBe(406);
+  });
+
+  it('hears the two sides of a conversation', async () => {
+    const [a, b] = [sound(3, 1), sound(3, 2)];
+    const stereo = (body: Uint8Array, channels = 2) => wav({ tag: 1, bits: 16, channels, sampleRate: 16_000, body });
+    const bytes = stereo(pcm16(interleaved(a, b)));
+    const query = '?turns=true&turn_threshold=0.1&turn_delay_ms=60&tracks=all&embeddings=1';
+    const options = { threshold: 0.1, delayMs: 60 };
+    const whole = await setting.converse(heard(a), heard(b), options);
+    const { status, body } = await post<Conversation>(bytes, query);
+    expect(status).toBe(200);
+    expect([body.hopMs, body.turns.hopMs, body.turns.model]).toEqual([10, 20, 'speech-turns']);
+    for (const [s, side] of SIDES.entries()) {
+      const { values } = whole.sides[s];
+      const tracks = { first: 0, count: whole.count, values };
+      for (const name of TRACKS) {
+        expect(difference(numbers(body.sides[side].tracks[name]), trackOf(tracks, name))).toBeLessThan(1e-4);
+      }
+      expect(body.sides[side].events.length).toBe(whole.sides[s].events.length);
+      expect(body.sides[side].segments.length).toBeGreaterThan(0);
+      expect(body.sides[side].embeddings.values.length).toBe(3);
+    }
+    for (const name of TURN_TRACKS) {
+      const track = turnTrackOf(whole.turns!.tracks, name);
+      expect(difference(numbers(body.turns.tracks[name]), track)).toBeLessThan(1e-4);
+    }
+    expect(whole.turns!.events.length).toBeGreaterThan(1);
+    expect(body.turns.events.map(({ at, side }) => [at, side])).toEqual(
+      whole.turns!.events.map(({ at, side }) => [at, side]),
+    );
+    const raw = await post<Conversation>(
+      pcm16(interleaved(a, b)),
+      `${query}&encoding=pcm_s16&sample_rate=16000&channels=2`,
+    );
+    expect(raw.body.turns.events).toEqual(body.turns.events);
+    const lines = await fetch(`${app.address}/v1/audio/clips${query}`, {
+      method: 'POST',
+      body: bytes as never,
+      headers: { accept: 'application/x-ndjson' },
+    });
+    const parsed = (await lines.text())
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(Object.keys(parsed[0].sides)).toEqual([...SIDES]);
+    const of = (type: string) => parsed.filter((line) => line.type === type);
+    expect([of('hop').length, of('turn').length]).toEqual([300, 150]);
+    expect(of('event').filter(({ event }) => event === 'end_of_turn').length).toBe(body.turns.events.length);
+    expect(of('hop')[7].b.speech).toBe(body.sides.b.tracks.speech[7]);
+    expect(of('turn')[7].a_200).toBe(body.turns.tracks.a_200[7]);
+    const picture = await post<string>(bytes, query, { accept: 'image/svg+xml' });
+    expect(picture.body).toMatch(/^<svg .*side a.*side b.*<\/svg>\n$/s);
+    const job = await post<{ id: string }>(bytes, `${query}&async=true`);
+    const place = job.headers.get('location')!;
+    await until(async () => (await call(app, 'GET', place)).status !== 202, 60_000, 'the job');
+    expect((await call<Conversation>(app, 'GET', place)).body.turns.events).toEqual(body.turns.events);
+
+    for (const [what, refused, more, field] of [
+      ['one channel', file(a), '', 'turns'],
+      ['five channels', stereo(new Uint8Array(6400), 5), '', 'turns'],
+      ['one raw channel', pcm16(a), '&encoding=pcm_s16&sample_rate=16000', 'channels'],
+    ] as const) {
+      const answer = await post<{ code: string; field?: string; fix: string }>(refused, `?turns=true${more}`);
+      expect([what, answer.status, answer.body.code]).toEqual([what, 422, 'BAD_CHANNELS']);
+      expect(JSON.stringify(answer.body)).toContain(field);
+    }
+    const odd = await post<{ code: string }>(bytes, '?turns=true&turn_delay_ms=500&turn_timeout_ms=100');
+    expect([odd.status, odd.body.code]).toEqual([422, 'BAD_OPTION']);
+    expect((await post(bytes, '?turns=true&turn_threshold=7')).status).toBe(422);
   });
 
   it('answers for each kind of broken file', async () => {

@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { loadSpeechModel, scanRecording, trackOf } from '../../../src/audio/model/index.js';
+import { hearChannels } from '../../../src/audio/outlook/hear.js';
 import { SHOWN_TRACKS } from '../../../src/audio/outlook/outlook.js';
+import { loadTurnModel, turnTrackOf } from '../../../src/audio/turns/index.js';
 import { main } from '../../../src/cli.js';
 import { wav } from '../containers.js';
-import { difference, heard, pcm16, sound, writeSmallModel } from './setting.js';
+import { difference, heard, interleaved, pcm16, sound, writeSmallModel } from './setting.js';
 
 let dir: string;
 beforeAll(() => {
@@ -62,6 +64,37 @@ describe('adder listen', () => {
     expect(out.split('\n')[0]).toMatch(/^a\.wav: 3\.00 s/);
     expect(out.split('\n').length).toBe(3 + 30 + 1);
     expect(out).toContain(' start ');
+  });
+
+  it('hears the two sides of a conversation', async () => {
+    const [a, b] = [sound(3, 1), sound(3, 2)];
+    const file = write('two.wav', recording(interleaved(a, b), 16_000, 2));
+    const eager = ['--turns', '--turn-threshold', '0.1', '--turn-delay', '60', '--turn-timeout', '400'];
+    const { code, out } = await listen(file, ...eager, '--out', join(dir, 'two.json'), '--svg', join(dir, 'two.svg'));
+    expect(code).toBe(0);
+    const written = JSON.parse(readFileSync(join(dir, 'two.json'), 'utf8'));
+    const model = await loadSpeechModel(join(dir, 'model'), 'wasm');
+    const turnModel = await loadTurnModel(undefined, model.backend);
+    const options = { threshold: 0.1, delayMs: 60, timeoutMs: 400 };
+    const whole = await hearChannels(model, [heard(a), heard(b)], { turns: { model: turnModel, options } });
+    await turnModel.close();
+    await model.close();
+    const speech = trackOf({ first: 0, count: whole.count, values: whole.sides[1].values }, 'speech');
+    expect(difference(written.sides.b.tracks.speech, speech)).toBeLessThan(1e-4);
+    expect(difference(written.turns.tracks.b_600, turnTrackOf(whole.turns!.tracks, 'b_600'))).toBeLessThan(1e-4);
+    expect(whole.turns!.events.length).toBeGreaterThan(1);
+    expect(written.turns.events.map(({ at }: { at: number }) => at)).toEqual(whole.turns!.events.map(({ at }) => at));
+    expect(out).toContain('end of turn');
+    expect(readFileSync(join(dir, 'two.svg'), 'utf8')).toContain('two.wav: side b');
+    for (const [args, words] of [
+      [[write('one.wav', recording(a)), '--turns'], 'BAD_CHANNELS'],
+      [[file, '--turn-delay', '60'], 'add --turns'],
+      [[file, '--turns', '--turn-delay', 'soon'], 'no number'],
+      [[file, '--turns', '--turn-threshold', '3'], 'BAD_OPTION'],
+    ] as const) {
+      const refused = await listen(...args);
+      expect([refused.code, refused.err]).toEqual([2, expect.stringContaining(words)]);
+    }
   });
 
   it('says in one line what is wrong with a file', async () => {

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { loadSpeechModel, type Scan, scanRecording, TRACKS, writeSpeechModel } from '../../../src/audio/model/index.js';
 import { speechParameters } from '../../../src/audio/model/network.js';
+import { type HeardChannels, hearChannels } from '../../../src/audio/outlook/hear.js';
+import { type EndOfTurnOptions, loadTurnModel } from '../../../src/audio/turns/index.js';
 import { Random } from '../../../src/engine/random.js';
 import { ParameterLayout } from '../../../src/engine/training/arena.js';
 import { startApp, type TestApp } from '../../http/app.js';
@@ -48,6 +50,10 @@ export function sound(seconds: number, seed = 1, rate = 16_000): Float32Array {
 export const pcm16 = (samples: Float32Array): Buffer =>
   Buffer.from(Int16Array.from(samples, (x) => Math.round(x * 32_767)).buffer);
 
+/** Two channels, sample by sample in turn. */
+export const interleaved = (a: Float32Array, b: Float32Array): Float32Array =>
+  Float32Array.from({ length: 2 * a.length }, (_, i) => (i % 2 ? b : a)[i >> 1]);
+
 /** What the listener makes of 16-bit samples. */
 export const heard = (samples: Float32Array): Float32Array =>
   Float32Array.from(samples, (x) => Math.round(x * 32_767) / 32_768);
@@ -56,6 +62,8 @@ export interface Setting {
   app: TestApp;
   folder: string;
   scan(samples: Float32Array): Promise<Scan>;
+  /** What the two sides of a conversation are, with the turn model that is shipped. */
+  converse(a: Float32Array, b: Float32Array, options?: Partial<EndOfTurnOptions>): Promise<HeardChannels>;
   stop(): Promise<void>;
 }
 
@@ -64,12 +72,15 @@ export async function startSetting(env: Record<string, string> = {}): Promise<Se
   writeSmallModel(join(folder, 'model'));
   const app = await startApp({ ADDER_SPEECH_MODEL: join(folder, 'model'), ADDER_BACKEND: 'wasm', ...env });
   const model = await loadSpeechModel(join(folder, 'model'), 'wasm');
+  const turnModel = await loadTurnModel(undefined, model.backend);
   return {
     app,
     folder,
     scan: (samples) => scanRecording(model, samples),
+    converse: (a, b, options = {}) => hearChannels(model, [a, b], { turns: { model: turnModel, options } }),
     stop: async () => {
       await app.stop();
+      await turnModel.close();
       await model.close();
       rmSync(folder, { recursive: true });
     },
@@ -86,6 +97,8 @@ export class SpeechClient {
   readonly messages: Message[] = [];
   /** Rows by index, as many columns as the session gives. */
   readonly rows = new Map<number, Float32Array>();
+  /** The same of the turn outlook. */
+  readonly turns = new Map<number, Float32Array>();
   code: number | undefined;
   reason = '';
   private wake: (() => void)[] = [];
@@ -170,20 +183,21 @@ export class SpeechClient {
   }
 
   /** All rows so far, [count, columns]; they must be without a gap. */
-  values(): Float32Array {
+  values(rows = this.rows): Float32Array {
     const parts: number[] = [];
-    for (let i = 0; i < this.rows.size; i++) parts.push(...this.rows.get(i)!);
+    for (let i = 0; i < rows.size; i++) parts.push(...rows.get(i)!);
     return Float32Array.from(parts);
   }
 
   private read(frame: Buffer): void {
-    if (frame.toString('latin1', 0, 4) !== 'ADS1') throw new Error('no frame of ours');
+    const kind = frame.toString('latin1', 0, 4);
+    if (kind !== 'ADS1' && kind !== 'ADT1') throw new Error('no frame of ours');
     const count = frame.readUInt32LE(4);
     const first = frame.readDoubleLE(8);
     const columns = (frame.length - 16) / 4 / count;
     for (let i = 0; i < count; i++) {
       const row = Float32Array.from({ length: columns }, (_, c) => frame.readFloatLE(16 + 4 * (i * columns + c)));
-      this.rows.set(first + i, row);
+      (kind === 'ADS1' ? this.rows : this.turns).set(first + i, row);
     }
   }
 
