@@ -1,6 +1,7 @@
 import { AdderError } from '../platform/errors.js';
 import type { Database, Queryable } from '../store/database.js';
 import { PARTITIONS } from './log/partition.js';
+import type { Cursor } from './outcome.js';
 
 /** A partition that this process owns. */
 export interface Held {
@@ -81,21 +82,21 @@ export class Leases {
   }
 
   /**
-   * Part of a commit: moves the cursors of partitions to the last entries that were worked in, if they are still ours.
-   * Throws `LeaseLost` otherwise, so that nothing of the commit is kept.
+   * Part of a commit: moves the cursors of partitions on to the last entries that were worked in, if they are still ours
+   * as they were then. Throws `LeaseLost` otherwise, so that nothing of the commit is kept.
    */
-  async advance(client: Queryable, cursors: ReadonlyMap<number, number>): Promise<void> {
+  async advance(client: Queryable, cursors: ReadonlyMap<number, Cursor>): Promise<void> {
     const partitions = [...cursors.keys()].sort((a, b) => a - b);
     const { rows } = await client.query<{ partition: number }>({
       name: 'adder_live_cursors',
-      text: `update live_partitions p set cursor = u.cursor, touched_at = clock_timestamp()
+      text: `update live_partitions p set cursor = greatest(p.cursor, u.cursor), touched_at = clock_timestamp()
        from unnest($2::int[], $3::int8[], $4::int8[]) u (partition, epoch, cursor)
        where p.partition = u.partition and p.holder = $1 and p.epoch = u.epoch returning p.partition`,
       values: [
         this.id,
         partitions,
-        partitions.map((partition) => this.held.get(partition)?.epoch ?? -1n),
-        partitions.map((partition) => cursors.get(partition)),
+        partitions.map((partition) => cursors.get(partition)!.epoch),
+        partitions.map((partition) => cursors.get(partition)!.seq),
       ],
     });
     const kept = new Set(rows.map(({ partition }) => partition));
@@ -104,10 +105,10 @@ export class Leases {
   }
 
   /** After the commit. */
-  advanced(cursors: ReadonlyMap<number, number>): void {
-    for (const [partition, cursor] of cursors) {
+  advanced(cursors: ReadonlyMap<number, Cursor>): void {
+    for (const [partition, { seq, epoch }] of cursors) {
       const held = this.held.get(partition);
-      if (held) held.cursor = cursor;
+      if (held?.epoch === epoch) held.cursor = Math.max(held.cursor, seq);
     }
   }
 

@@ -5,6 +5,7 @@
  */
 import type { StreamBatch } from '../forecast/model/stream-batch.js';
 import type { Database } from '../store/database.js';
+import { CommitLine } from './commit-line.js';
 import { Committer } from './committer.js';
 import type { OutputHook } from './feed.js';
 import { type Held, Leases } from './leases.js';
@@ -12,7 +13,7 @@ import type { LiveSeries } from './live-series.js';
 import { LOAD_TOGETHER } from './loader.js';
 import type { LogEntry } from './log/entry.js';
 import type { LogFollower } from './log/follower.js';
-import type { Outcome } from './outcome.js';
+import type { Cursor, Outcome } from './outcome.js';
 import { OutputStore } from './output-store.js';
 import { OwnedSeries } from './owned-series.js';
 import { settleCursor, trimLog } from './owner-queries.js';
@@ -54,13 +55,14 @@ export class LiveOwner {
   private readonly series: OwnedSeries;
   private readonly committer: Committer;
   private readonly patient: PatientCommitter;
+  private readonly line: CommitLine;
   private timers: NodeJS.Timeout[] = [];
   private readonly busy = new Set<Promise<void>>();
   private closing = false;
   /** Work that must not meet a round half done. */
   private chores: (() => Promise<void>)[] = [];
   /** Cursors that wait for a commit. */
-  private cursors = new Map<number, number>();
+  private cursors = new Map<number, Cursor>();
   private committedAt = 0;
   private alive = performance.now();
   private ended = false;
@@ -71,11 +73,22 @@ export class LiveOwner {
     this.leases = new Leases(database, id, leaseMs);
     const { leases } = this;
     const outputs = new OutputStore(database, onError);
-    this.series = new OwnedSeries({ database, batch, outputs, leases, onWork: () => follower.stir(), onError });
+    this.series = new OwnedSeries({
+      database,
+      batch,
+      outputs,
+      leases,
+      settled: () => this.line.settled(),
+      onWork: () => follower.stir(),
+      onError,
+    });
     this.committer = new Committer(database, outputs, leases, publisher, hooks);
     this.patient = new PatientCommitter(this.committer, {
       onError,
-      onLost: (partitions) => {
+      onLost: (lost) => {
+        // One that we have taken again meanwhile is another ownership.
+        const ended = [...lost].filter(([partition, { epoch }]) => leases.get(partition)?.epoch === epoch);
+        const partitions = ended.map(([partition]) => partition);
         leases.forget(partitions);
         this.drop(partitions);
       },
@@ -84,6 +97,7 @@ export class LiveOwner {
         this.alive = performance.now();
       },
     });
+    this.line = new CommitLine({ series: this.series, patient: this.patient, follower, onError });
   }
 
   /** Takes its share of the partitions and begins. */
@@ -211,6 +225,7 @@ export class LiveOwner {
     while (!this.closing || this.chores.length > 0) {
       this.alive = performance.now();
       try {
+        if (this.chores.length > 0) await this.line.settled();
         for (const chore of this.chores.splice(0)) await chore();
         if (this.closing) continue;
         const entries = await this.options.follower.take(this.series.hasWork ? 0 : WAIT_MS, ROUND_ENTRIES);
@@ -220,17 +235,20 @@ export class LiveOwner {
         await sleep(RETRY_MS);
       }
     }
+    await this.line.settled();
     this.ended = true;
   }
 
+  /** Works entries in. Its commit begins when that of the round before is done, and goes on beside the next round. */
   private async round(entries: readonly LogEntry[]): Promise<void> {
     const begin = performance.now();
     this.series.takeArrivals();
     const outcome: Outcome = { cursors: this.cursors, outputs: [], snapshots: new Map() };
     for (const entry of entries) {
-      if (!this.leases.get(entry.partition)) continue;
+      const held = this.leases.get(entry.partition);
+      if (!held) continue;
       this.series.workIn(entry);
-      this.cursors.set(entry.partition, entry.seq);
+      this.cursors.set(entry.partition, { seq: entry.seq, epoch: held.epoch });
     }
     await this.series.takeUnknown();
     const due = this.series.takeDue();
@@ -250,13 +268,11 @@ export class LiveOwner {
     // Outputs and snapshots without news of the log are fenced all the same.
     for (const series of due) {
       const held = this.leases.get(series.partition);
-      if (held && !outcome.cursors.has(series.partition)) outcome.cursors.set(series.partition, held.cursor);
+      if (held && !outcome.cursors.has(series.partition)) outcome.cursors.set(series.partition, cursorOf(held));
     }
-    const committed = await this.patient.commit(outcome);
-    if (committed) this.series.settle(committed, taken);
-    await this.options.follower.acknowledge(outcome.cursors).catch(this.options.onError);
-    const ms = performance.now() - begin;
-    this.options.onRound?.({ entries: entries.length, series: due.length, outputs: outcome.outputs.length, ms });
+    await this.line.begin(outcome, taken, (outputs) => {
+      this.options.onRound?.({ entries: entries.length, series: due.length, outputs, ms: performance.now() - begin });
+    });
   }
 
   /** Keeps the states of series as they are. */
@@ -267,13 +283,18 @@ export class LiveOwner {
       const taken = addSnapshots(this.options.batch.model, some, outcome, { patches: 1, most: LOAD_TOGETHER });
       for (const { partition } of some) {
         const held = this.leases.get(partition);
-        if (held) outcome.cursors.set(partition, held.cursor);
+        if (held) outcome.cursors.set(partition, cursorOf(held));
       }
       if (taken.size === 0) continue;
-      const committed = await this.committer.commit(outcome);
-      this.series.settle(committed, taken);
+      try {
+        this.series.settle(await this.committer.commit(outcome), new Map(), taken);
+      } finally {
+        for (const one of taken.values()) one.saving = false;
+      }
     }
   }
 }
+
+const cursorOf = ({ cursor, epoch }: Held): Cursor => ({ seq: cursor, epoch });
 
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));

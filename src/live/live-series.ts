@@ -38,8 +38,10 @@ export class LiveSeries {
   idleSince: number | undefined;
   /** Steps that are demanded; 0 while nobody wants a forecast. */
   horizon = 0;
-  /** The present output, as it was committed, as far as the next one needs it. */
+  /** The newest output, as far as the next one needs it; the one in the store may be an earlier one. */
   output: Standing | undefined;
+  /** The output in the store. */
+  committed: Standing | undefined;
   /** A forecast is wanted although no point came. */
   wanting = false;
   /** Time of the latest step that was compared with the forecast that stood. */
@@ -47,6 +49,8 @@ export class LiveSeries {
   /** Where the newest snapshot stands, and the revision of each in the store. */
   snapshotAt = 0;
   slot: Slot = 'b';
+  /** A snapshot is on its way to the store. */
+  saving = false;
   revisions: Record<Slot, number> = { a: 0, b: 0 };
   /** Scores that wait for the next output. */
   scores: PointScore[] = [];

@@ -14,6 +14,13 @@ export interface Arrival {
   changed: boolean;
 }
 
+export interface LoadQueueOptions {
+  /** Resolves when what was made before is committed. */
+  settled: () => Promise<void>;
+  arrived: (arrivals: Arrival[]) => void;
+  onError: (error: Error) => void;
+}
+
 /** Series that wait to be read from the store, many at a time, while the others go on. */
 export class LoadQueue {
   private readonly waiting = new Set<LiveSeries>();
@@ -26,8 +33,7 @@ export class LoadQueue {
 
   constructor(
     private readonly loader: Loader,
-    private readonly onArrival: (arrivals: Arrival[]) => void,
-    private readonly onError: (error: Error) => void,
+    private readonly options: LoadQueueOptions,
   ) {}
 
   get size(): number {
@@ -90,8 +96,10 @@ export class LoadQueue {
       const requests = group.map(({ id, partition, changedFrom }) => ({ id, partition, changedFrom }));
       for (const series of group) series.changedFrom = Number.POSITIVE_INFINITY;
       try {
+        // A snapshot on its way may be of a series that has changed since: it must be in the store to be ruled out.
+        await this.options.settled();
         const loaded = await this.loader.load(requests);
-        this.onArrival(
+        this.options.arrived(
           group.map((series, i) => ({
             series,
             loaded: loaded[i]!,
@@ -106,9 +114,9 @@ export class LoadQueue {
           if (group.length > 1 && !series.gone) this.waiting.add(series);
         });
         const [only] = group;
-        if (group.length > 1) this.onError(cause as Error);
+        if (group.length > 1) this.options.onError(cause as Error);
         else {
-          this.onError(new Error(`series ${only!.id} cannot be read`, { cause }));
+          this.options.onError(new Error(`series ${only!.id} cannot be read`, { cause }));
           this.postpone(only!);
         }
         await new Promise((done) => setTimeout(done, RETRY_MS));

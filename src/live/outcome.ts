@@ -2,10 +2,17 @@ import type { StoredState } from '../store/states.js';
 import type { LiveOutput } from './feed.js';
 import { partitionOf } from './log/partition.js';
 
+/** How far a partition was worked in, under which ownership. */
+export interface Cursor {
+  /** Last entry of the log. */
+  seq: number;
+  epoch: bigint;
+}
+
 /** What a round of work came to, to be committed as one. */
 export interface Outcome {
-  /** Last entry of each partition that was worked in. */
-  cursors: Map<number, number>;
+  /** By partition. */
+  cursors: Map<number, Cursor>;
   outputs: LiveOutput[];
   /** By owner. */
   snapshots: Map<string, StoredState[]>;

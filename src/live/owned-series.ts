@@ -6,6 +6,7 @@ import type { StreamBatch } from '../forecast/model/stream-batch.js';
 import type { Database } from '../store/database.js';
 import type { StoredState } from '../store/states.js';
 import { Demands } from './demands.js';
+import type { LiveOutput } from './feed.js';
 import { SETTLED_AFTER } from './grid.js';
 import type { Leases } from './leases.js';
 import { LiveSeries, runsOf } from './live-series.js';
@@ -16,13 +17,15 @@ import { partitionOf } from './log/partition.js';
 import type { Committed } from './outcome.js';
 import type { OutputStore } from './output-store.js';
 import { demandedSeries, type NamedSeries, seriesByNumber } from './owner-queries.js';
-import { standingOf } from './standing.js';
+import { type Standing, standingOf } from './standing.js';
 
 export interface OwnedSeriesOptions {
   database: Database;
   batch: StreamBatch;
   outputs: OutputStore;
   leases: Leases;
+  /** Resolves when what was made before is committed. */
+  settled: () => Promise<void>;
   /** Told when there is work for a round. */
   onWork: () => void;
   onError: (error: Error) => void;
@@ -45,13 +48,13 @@ export class OwnedSeries {
   private readonly loads: LoadQueue;
 
   constructor(private readonly options: OwnedSeriesOptions) {
-    const { database, batch, onWork, onError } = options;
+    const { database, batch, settled, onWork, onError } = options;
     this.demands = new Demands(database);
     const arrived = (arrivals: Arrival[]) => {
       this.arrived.push(...arrivals);
       onWork();
     };
-    this.loads = new LoadQueue(new Loader(database, batch, onError), arrived, onError);
+    this.loads = new LoadQueue(new Loader(database, batch, onError), { settled, arrived, onError });
   }
 
   get size(): number {
@@ -117,6 +120,7 @@ export class OwnedSeries {
       if (this.byNumber.has(Number(id)) || !leases.get(partition)) continue;
       const series = new LiveSeries(id, owner, name, partition);
       series.output = present.get(id);
+      series.committed = series.output;
       series.scoredAt = series.output?.at ?? Number.NEGATIVE_INFINITY;
       this.byNumber.set(Number(id), series);
       this.want(series);
@@ -276,19 +280,48 @@ export class OwnedSeries {
   /** The series keeps its present output and is read again, because its next one cannot be committed. */
   refuse(id: bigint, error: unknown): void {
     const series = this.byNumber.get(Number(id));
-    if (series) this.lose([series], error);
+    if (!series) return;
+    series.output = series.committed;
+    this.lose([series], error);
+  }
+
+  /**
+   * Takes outputs that are about to be committed for the present ones, so that the next round goes on from them. One that
+   * follows an output which was refused meanwhile is left out.
+   */
+  expect(outputs: readonly LiveOutput[]): Map<LiveOutput, Standing> {
+    const expected = new Map<LiveOutput, Standing>();
+    for (const output of outputs) {
+      const series = this.byNumber.get(Number(output.seriesId));
+      if (!series || output.sequence !== (series.output?.sequence ?? 0) + 1) continue;
+      series.output = standingOf(output);
+      expected.set(output, series.output);
+    }
+    return expected;
+  }
+
+  /** Those that still follow what is in the store, or on its way there. */
+  stillExpected(expected: ReadonlyMap<LiveOutput, Standing>): LiveOutput[] {
+    return [...expected]
+      .filter(([{ seriesId }, standing]) => this.byNumber.get(Number(seriesId))?.output === standing)
+      .map(([output]) => output);
   }
 
   /**
    * Notes what was committed.
    *
+   * @param expected of its outputs
    * @param taken whose the snapshots are that were to be kept
    */
-  settle({ outputs, snapshots, deleted }: Committed, taken: ReadonlyMap<StoredState, LiveSeries>): void {
+  settle(
+    { outputs, snapshots, deleted }: Committed,
+    expected: ReadonlyMap<LiveOutput, Standing>,
+    taken: ReadonlyMap<StoredState, LiveSeries>,
+  ): void {
     for (const output of outputs) {
       const series = this.byNumber.get(Number(output.seriesId));
       if (!series) continue;
-      series.output = standingOf(output);
+      series.committed = expected.get(output);
       series.failures = 0;
     }
     for (const id of deleted) {

@@ -1,13 +1,21 @@
 import type { Committer } from './committer.js';
 import { LeaseLost } from './leases.js';
-import { type Committed, halvesOf, isOfContent, type Outcome, seriesOf, withoutPartitions } from './outcome.js';
+import {
+  type Committed,
+  type Cursor,
+  halvesOf,
+  isOfContent,
+  type Outcome,
+  seriesOf,
+  withoutPartitions,
+} from './outcome.js';
 
 const RETRY_MS = 200;
 
 export interface Trouble {
   onError: (error: Error) => void;
-  /** Partitions have another owner by now. */
-  onLost: (partitions: readonly number[]) => void;
+  /** These ownerships have ended. */
+  onLost: (lost: ReadonlyMap<number, Cursor>) => void;
   /** What this series was to commit cannot be. */
   onFault: (seriesId: bigint, error: unknown) => void;
   /** Called before each try. */
@@ -38,7 +46,7 @@ export class PatientCommitter {
       } catch (error) {
         this.trouble.onError(error as Error);
         if (error instanceof LeaseLost) {
-          this.trouble.onLost(error.partitions);
+          this.trouble.onLost(new Map(error.partitions.map((partition) => [partition, left.cursors.get(partition)!])));
           left = withoutPartitions(left, new Set(error.partitions));
         } else if (isOfContent(error)) return this.commitApart(left, error);
         else if (this.hurried) return undefined;

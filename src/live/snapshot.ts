@@ -67,7 +67,7 @@ export function addSnapshots(
 ): Map<StoredState, LiveSeries> {
   const age = ({ core, snapshotAt }: LiveSeries) => core!.kept - snapshotAt;
   const due = series
-    .filter((one) => one.core && !one.pieces && one.core.kept > 0)
+    .filter((one) => one.core && !one.pieces && !one.saving && one.core.kept > 0)
     // The first one comes soon: it settles what was found out about the series.
     .filter((one) => one.snapshotAt === 0 || age(one) >= patches * model.config.patch)
     .sort((a, b) => age(b) - age(a))
@@ -77,6 +77,7 @@ export function addSnapshots(
     const slot = one.slot === 'a' ? 'b' : 'a';
     const state = takeSnapshot(model, one.core!, one.id, slot, one.revisions[slot]);
     taken.set(state, one);
+    one.saving = true;
     const list = snapshots.get(one.owner);
     if (list) list.push(state);
     else snapshots.set(one.owner, [state]);

@@ -95,15 +95,15 @@ export class LogFollower {
   }
 
   /** After the commit of what was made of the entries up to these. */
-  async acknowledge(cursors: ReadonlyMap<number, number>): Promise<void> {
+  async acknowledge(cursors: ReadonlyMap<number, { seq: number }>): Promise<void> {
     const other = this.options.redis?.other;
     if (!other) return;
     const pipeline = other.pipeline();
-    for (const [partition, cursor] of cursors) {
+    for (const [partition, { seq: last }] of cursors) {
       const followed = this.followed.get(partition);
       if (!followed) continue;
-      const done = followed.unacknowledged.filter(({ seq }) => seq <= cursor).map(({ id }) => id);
-      followed.unacknowledged = followed.unacknowledged.filter(({ seq }) => seq > cursor);
+      const done = followed.unacknowledged.filter(({ seq }) => seq <= last).map(({ id }) => id);
+      followed.unacknowledged = followed.unacknowledged.filter(({ seq }) => seq > last);
       if (done.length > 0) pipeline.xack(streamOf(partition), GROUP, ...done);
     }
     await pipeline.exec();
