@@ -41,6 +41,11 @@ export interface Backend {
   write(t: Tensor, data: ArrayLike<number>): void;
   /** Wait for all enqueued work and copy the tensor out, contiguous. Float64Array on reference, else the dtype's array (f16 widened). */
   read(t: Tensor): Promise<NumericArray>;
+  /**
+   * The numbers of a contiguous tensor where they lie, on devices that compute in the host's memory: to fill or to read
+   * without a copy. Good until the next `alloc`; not allowed while recording.
+   */
+  view?(t: Tensor): Float32Array | Int32Array;
   /** Wait until enqueued work is done. Rejects with the device's error if there was one. */
   sync(): Promise<void>;
 

@@ -3,7 +3,7 @@ import { StateStore, type StoredState } from '../store/states.js';
 import type { LiveOutput, OutputHook } from './feed.js';
 import type { Leases } from './leases.js';
 import type { Committed, Outcome } from './outcome.js';
-import { encodeOutput } from './output-codec.js';
+import { encodeOutputs } from './output-codec.js';
 import type { OutputStore } from './output-store.js';
 import type { Publisher } from './publish.js';
 
@@ -28,7 +28,8 @@ export class Committer {
    * Throws `LeaseLost` when a partition of it has another owner; then nothing of it was kept.
    */
   async commit(outcome: Outcome): Promise<Committed> {
-    const encoded = outcome.outputs.map((output) => ({ output, bytes: encodeOutput(output) }));
+    const bytes = encodeOutputs(outcome.outputs);
+    const encoded = outcome.outputs.map((output, i) => ({ output, bytes: bytes[i]! }));
     const kept = new Set<StoredState>();
     const deleted = await this.database.transaction(
       async (client) => {

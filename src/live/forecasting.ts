@@ -28,20 +28,16 @@ export async function forecastAll(batch: StreamBatch, series: readonly LiveSerie
   for (const horizon of new Set(due.map((one) => one.horizon))) {
     const together = due.filter((one) => one.horizon === horizon);
     const { levels } = batch.model.config;
+    const times = new Float64Array(together.length * horizon);
     const quantiles = await batch.forecast(
       together.map(({ core }) => core!.state),
       horizon,
       levels,
     );
     together.forEach((one, i) => {
-      outputs.push(
-        outputOf(
-          one,
-          batch.model.id,
-          levels,
-          quantiles.map((row) => row.slice(i * horizon, (i + 1) * horizon)),
-        ),
-      );
+      // Outputs do not live long, so they share the arrays of their batch.
+      const mine = (row: Float64Array) => row.subarray(i * horizon, (i + 1) * horizon);
+      outputs.push(outputOf(one, batch.model.id, levels, mine(times), quantiles.map(mine)));
     });
   }
   return outputs;
@@ -63,8 +59,7 @@ function notice(series: LiveSeries): void {
     if (index >= 0) scores.push(scoreOf(time, value, standing, index));
   }
   if (core.position > 0) series.scoredAt = Math.max(series.scoredAt, core.timeOf(core.position - 1));
-  const { patch } = core.base.shape;
-  series.scores = [...series.scores, ...scores].slice(-patch);
+  if (scores.length > 0) series.scores = [...series.scores, ...scores].slice(-core.base.shape.patch);
 }
 
 function scoreOf(time: number, value: number, { times, quantiles }: Standing, index: number): PointScore {
@@ -79,9 +74,16 @@ function scoreOf(time: number, value: number, { times, quantiles }: Standing, in
   return { time, value, expected, low, high, score: Math.max(-MAX_SCORE, Math.min(MAX_SCORE, score)) };
 }
 
-function outputOf(series: LiveSeries, model: string, levels: readonly number[], quantiles: Float64Array[]): LiveOutput {
+function outputOf(
+  series: LiveSeries,
+  model: string,
+  levels: readonly number[],
+  times: Float64Array,
+  quantiles: Float64Array[],
+): LiveOutput {
   const core = series.core!;
   const { position } = core;
+  for (let i = 0; i < times.length; i++) times[i] = core.timeOf(position + i);
   const value = series.last?.value ?? Number.NaN;
   const output = {
     owner: series.owner,
@@ -92,7 +94,7 @@ function outputOf(series: LiveSeries, model: string, levels: readonly number[], 
     at: series.last?.at ?? core.timeOf(position - 1),
     value,
     frequency: core.grid.plan.frequency,
-    times: Float64Array.from({ length: series.horizon }, (_, i) => core.timeOf(position + i)),
+    times,
     levels,
     // As they are stored, so that whoever takes over scores by the same numbers.
     quantiles: quantiles.map((row) => asStored(row, value)),

@@ -2,9 +2,9 @@
  * Writes of many callers in one transaction each time: while one is being committed, the next ones gather. A single write
  * on an idle system goes at once; under load a commit is shared by all that wait.
  */
-import { ColumnStore } from '../forecast/series/columns.js';
+import type { ColumnStore } from '../forecast/series/columns.js';
 import { AdderError } from '../platform/errors.js';
-import { checkName, MIN_TIME } from '../store/checks.js';
+import { checkName } from '../store/checks.js';
 import type { Database } from '../store/database.js';
 import { type ChangedPoints, type PointColumns, PointWriter, type WriteResult } from '../store/points.js';
 import { SeriesStore } from '../store/series.js';
@@ -99,27 +99,6 @@ export class GroupIngest implements Ingest {
     } finally {
       this.count(owner, -good.length);
     }
-  }
-
-  /**
-   * Removes the points of [from, to), milliseconds since 1970; returns how many. The caller has checked the owner.
-   * States that have passed them are rebuilt.
-   */
-  async removeRange(seriesId: bigint, from: number, to: number): Promise<number> {
-    let appended: Appended[] = [];
-    const removed = await this.database.transaction(async (client) => {
-      const count = await this.writer.removeRange(seriesId, from, to, client);
-      const touched = { seriesIds: BigInt64Array.of(seriesId), times: Float64Array.of(Math.max(from, MIN_TIME)) };
-      if (count > 0) {
-        const changes = collect([
-          { fresh: toColumns(new ColumnStore(), new Uint32Array(), new Map()), updated: touched },
-        ]);
-        appended = await appendChanges(client, changes, this.options.announcer.notify);
-      }
-      return count;
-    });
-    if (appended.length > 0) this.options.announcer.announce(appended);
-    return removed;
   }
 
   /** Waits for what was begun; writes that come later are refused by the database that is closed. */

@@ -4,6 +4,7 @@ import type { Database } from '../store/database.js';
 import { NOTIFYING, StreamAnnouncer } from './announce.js';
 import { GroupIngest } from './group-ingest.js';
 import { ConnectedFeed } from './live-feed.js';
+import { SeriesChanges } from './series-changes.js';
 
 export interface LiveClientOptions {
   database: Database;
@@ -16,6 +17,7 @@ export interface LiveClientOptions {
 export class LiveClient {
   private constructor(
     readonly ingest: GroupIngest,
+    readonly changes: SeriesChanges,
     readonly feed: ConnectedFeed,
     private readonly redis: Redis | undefined,
   ) {}
@@ -25,7 +27,8 @@ export class LiveClient {
     const announcer = redis ? new StreamAnnouncer(redis, onError) : NOTIFYING;
     const subscriber = connection.kind === 'redis' ? openRedis(connection.url, onError, true) : undefined;
     const feed = new ConnectedFeed({ database, onError, ...(subscriber ? { redis: subscriber } : {}) });
-    return new LiveClient(new GroupIngest(database, { announcer }), feed, redis);
+    const ingest = new GroupIngest(database, { announcer });
+    return new LiveClient(ingest, new SeriesChanges(database, announcer), feed, redis);
   }
 
   async close(): Promise<void> {

@@ -22,33 +22,57 @@ export function asStored(row: Float64Array, value: number): Float64Array {
 }
 
 /** Everything but owner, name, number and sequence, which are columns of the store. */
-export function encodeOutput(output: LiveOutput): Buffer {
-  const { times, levels, quantiles, scores } = output;
+export const encodeOutput = (output: LiveOutput): Buffer => encodeOutputs([output])[0]!;
+
+/** Many at once, in one piece of memory. */
+export function encodeOutputs(outputs: readonly LiveOutput[]): Buffer[] {
+  const sizes = outputs.map(sizeOf);
+  // Each begins where float64 may lie.
+  const aligned = (size: number) => 8 * Math.ceil(size / 8);
+  const { buffer } = new Uint8Array(sizes.reduce((sum, size) => sum + aligned(size), 0));
+  let at = 0;
+  return outputs.map((output, i) => {
+    const out = Buffer.from(buffer, at, sizes[i]!);
+    at += aligned(sizes[i]!);
+    encodeInto(output, out);
+    return out;
+  });
+}
+
+const doublesOf = ({ times, levels, scores }: LiveOutput) =>
+  2 + times.length + levels.length + scores.length * SCORE.length;
+
+const sizeOf = (output: LiveOutput) =>
+  8 +
+  8 * doublesOf(output) +
+  4 * output.levels.length * output.times.length +
+  Buffer.byteLength(output.frequency) +
+  Buffer.byteLength(output.model);
+
+function encodeInto(output: LiveOutput, out: Buffer): void {
+  const { times, levels, quantiles, scores, frequency, model } = output;
   const horizon = times.length;
-  const doubles = 2 + horizon + levels.length + scores.length * SCORE.length;
+  const doubles = doublesOf(output);
   const floats = levels.length * horizon;
-  const text = Buffer.from(output.frequency + output.model);
-  const frequencyLength = Buffer.byteLength(output.frequency);
-  const out = Buffer.from(new ArrayBuffer(8 + 8 * doubles + 4 * floats + text.length));
   out.writeUInt8(VERSION, 0);
   out.writeUInt8(levels.length, 1);
   out.writeUInt8(scores.length, 2);
-  out.writeUInt8(frequencyLength, 3);
   out.writeUInt16LE(horizon, 4);
-  out.writeUInt16LE(text.length - frequencyLength, 6);
-  const d = new Float64Array(out.buffer, 8, doubles);
+  const d = new Float64Array(out.buffer, out.byteOffset + 8, doubles);
   d[0] = output.position;
   d[1] = output.value;
   d.set(times, 2);
   d.set(levels, 2 + horizon);
   let at = 2 + horizon + levels.length;
   for (const score of scores) for (const field of SCORE) d[at++] = score[field];
-  const f = new Float32Array(out.buffer, 8 + 8 * doubles, floats);
+  const f = new Float32Array(out.buffer, out.byteOffset + 8 + 8 * doubles, floats);
   const centre = centreOf(output.value);
   at = 0;
   for (const row of quantiles) for (let i = 0; i < horizon; i++) f[at++] = row[i]! - centre;
-  out.set(text, 8 + 8 * doubles + 4 * floats);
-  return out;
+  const text = 8 + 8 * doubles + 4 * floats;
+  const frequencyLength = out.write(frequency, text);
+  out.writeUInt8(frequencyLength, 3);
+  out.writeUInt16LE(out.write(model, text + frequencyLength), 6);
 }
 
 /** The output of `encodeOutput`. Throws an Error when the bytes are of another version; they come from our own store. */

@@ -5,7 +5,7 @@ export interface Standing {
   sequence: number;
   /** Time of the latest value that it had seen. */
   at: number;
-  /** Begin of each step that it forecasts. */
+  /** Begin of each step that it forecasts; it lies with the quantiles in one piece of memory. */
   times: Float64Array;
   /** 10 % quantile, median and 90 % quantile of each step, one after the other. */
   quantiles: Float64Array;
@@ -14,9 +14,13 @@ export interface Standing {
 const LEVELS = [0.1, 0.5, 0.9];
 
 export function standingOf({ sequence, at, times, levels, quantiles }: LiveOutput): Standing {
-  const kept = new Float64Array(LEVELS.length * times.length);
-  for (const [k, level] of LEVELS.entries()) kept.set(quantiles[nearest(levels, level)]!, k * times.length);
-  return { sequence, at, times, quantiles: kept };
+  const { length } = times;
+  const kept = new Float64Array((1 + LEVELS.length) * length);
+  kept.set(times);
+  LEVELS.forEach((level, k) => {
+    kept.set(quantiles[nearest(levels, level)]!, (1 + k) * length);
+  });
+  return { sequence, at, times: kept.subarray(0, length), quantiles: kept.subarray(length) };
 }
 
 const nearest = (levels: readonly number[], wanted: number) =>

@@ -31,7 +31,8 @@ interface Recorded {
   inputs: { [K in keyof StreamBuffers]: Tensor };
   buffers: StreamBuffers;
   state: State;
-  staged: Map<string, Float32Array>;
+  /** Rows of the state on the way to a device with a memory of its own, by name. */
+  staged: Map<string, Float32Array | Int32Array>;
 }
 
 /** Recorded plans kept. */
@@ -61,17 +62,21 @@ export class StreamPlans {
     for (const key of Object.keys(inputs) as (keyof StreamBuffers)[]) backend.write(inputs[key], buffers[key]);
     let from = 0;
     for (const [name, t] of Object.entries(state)) {
-      const staging = staged.get(name)!;
-      const size = staging.length / shape.sequences;
+      const there = backend.view?.(t);
+      const rows = there ?? staged.get(name) ?? new Float32Array(sizeOf(t.shape));
+      const size = rows.length / shape.sequences;
       tensors.forEach((one, row) => {
-        staging.set(one.subarray(from, from + size), row * size);
+        rows.set(one.subarray(from, from + size), row * size);
       });
-      backend.write(t, staging);
+      if (!there) {
+        staged.set(name, rows);
+        backend.write(t, rows);
+      }
       from += size;
     }
     plan.run();
     if (plan.result) return backend.read(plan.result);
-    const after = await Promise.all(Object.values(state).map((t) => backend.read(t)));
+    const after = await Promise.all(Object.values(state).map((t) => backend.view?.(t) ?? backend.read(t)));
     let to = 0;
     for (const numbers of after) {
       const size = numbers.length / shape.sequences;
@@ -102,7 +107,6 @@ export class StreamPlans {
       candidates: backend.alloc([sequences, tokens, C]),
     };
     const state = newState(backend, network, sequences);
-    const staged = new Map(Object.entries(state).map(([name, t]) => [name, new Float32Array(sizeOf(t.shape))]));
     const plan = backend.record(() => {
       const g = new Graph(backend);
       return g.scope<Tensor | undefined>(() => {
@@ -112,7 +116,7 @@ export class StreamPlans {
         return g.quantileMixture({ raw: network.head(g, hidden), candidates, levels, patch, nCandidates });
       });
     });
-    return { plan, inputs, buffers, state, staged };
+    return { plan, inputs, buffers, state, staged: new Map() };
   }
 
   private dispose({ plan, inputs, state }: Recorded): void {

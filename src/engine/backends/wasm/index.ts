@@ -124,6 +124,22 @@ class WasmBackend implements Backend {
     }
   }
 
+  view(t: Tensor): Float32Array | Int32Array {
+    const { executor } = this;
+    const block = blockOf(t, executor.pool, 'view');
+    if (this.recording || !isContiguous(t)) {
+      throw new EngineError({
+        code: this.recording ? 'RECORDING' : 'BAD_SHAPE',
+        message: this.recording ? 'view is not allowed while recording' : `no view of a tensor of stride ${t.stride}`,
+        fix: this.recording ? 'view before or after' : 'read and write it instead',
+      });
+    }
+    markStale(block);
+    const first = block.at / 4 + t.offset;
+    const all = t.dtype === 'i32' ? executor.pool.i32 : executor.pool.f32;
+    return all.subarray(first, first + sizeOf(t.shape));
+  }
+
   async read(t: Tensor): Promise<NumericArray> {
     const block = blockOf(t, this.executor.pool, 'read');
     const view = t.dtype === 'i32' ? this.executor.pool.i32 : this.executor.pool.f32;

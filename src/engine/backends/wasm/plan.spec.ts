@@ -42,6 +42,28 @@ describe('a plan', () => {
     expect(b.memory.bytes).toBe(bytes);
   });
 
+  it('sees what was written through a view, also into packed weights', async () => {
+    const [x, w] = [tensor(b, [M, K], a), tensor(b, [K, N], 2)];
+    const plan = b.record(() => {
+      const out = b.alloc([M, N]);
+      b.kernels.matmul({ out, a: x, b: w });
+      return out;
+    });
+    for (let round = 0; round < 3; round++) {
+      const [left, right] = [numbers(M * K, 20 + round), numbers(K * N, 30 + round)];
+      b.view!(x).set(left);
+      b.view!(w).set(right);
+      plan.run();
+      await expectProduct(b.view!(plan.result), left, right);
+      expect([...b.view!(plan.result)]).toEqual([...(await b.read(plan.result))]);
+    }
+    const count = b.alloc([3], 'i32');
+    b.view!(count).set([1, 2, 3]);
+    expect([...(await b.read(count))]).toEqual([1, 2, 3]);
+    expect(() => b.view!({ ...x, shape: [M, 2] })).toThrow(code('BAD_SHAPE'));
+    b.record(() => expect(() => b.view!(x)).toThrow(code('RECORDING')));
+  });
+
   it('runs nothing while it is recorded', async () => {
     const x = tensor(b, [8], 3);
     const plan = b.record(() => b.kernels.fill(x, 5));

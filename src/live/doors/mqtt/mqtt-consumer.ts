@@ -51,6 +51,8 @@ export class MqttConsumer {
   /** Messages so far, and those of QoS 1 that wait for their commit, oldest first. */
   private count = 0;
   private unacknowledged: { count: number; messageId: number }[] = [];
+  /** When messages of QoS 1 that we have not acknowledged first came, by their number in the session. */
+  private readonly arrivals = new Map<number, number>();
   private readonly told = new Map<string, { until: number; failures: number }>();
   private ended = false;
 
@@ -60,7 +62,11 @@ export class MqttConsumer {
     this.pump = this.newPump();
     this.client = mqtt.connect(connection.url, { ...clientOptions(connection), resubscribe: false });
     this.client.handleMessage = (packet, done) => this.handle(packet, done);
-    this.client.on('connect', () => this.subscribe());
+    this.client.on('connect', ({ sessionPresent }) => {
+      // The numbers of another session stand for other messages.
+      if (!sessionPresent) this.arrivals.clear();
+      void this.subscribe();
+    });
     this.client.on('close', () => {
       // The broker sends again what was not acknowledged on this connection.
       this.unacknowledged = [];
@@ -122,25 +128,41 @@ export class MqttConsumer {
    * So it always gets one for QoS 1; the acknowledgement is sent when the message is committed.
    */
   private handle(packet: IPublishPacket, done: (error?: Error) => void): void {
+    const next = () => done(packet.qos === 0 ? undefined : LATER);
+    if (this.ended) {
+      // Not acknowledged, and so left to whoever comes next.
+      next();
+      return;
+    }
     const count = ++this.count;
-    this.take(packet);
+    this.take(packet, this.arrivalOf(packet));
     if (packet.qos === 1) this.unacknowledged.push({ count, messageId: packet.messageId! });
     this.pump.flush(BigInt(count));
-    const next = () => done(packet.qos === 0 ? undefined : LATER);
     if (this.pump.full) this.pump.room().then(next, next);
     else next();
   }
 
-  private take({ topic, payload }: IPublishPacket): void {
+  /**
+   * When a message came, milliseconds since 1970. One that the broker sends again has the time of its first arrival, so that
+   * it is the same point: a number that we have not acknowledged stands for no other message (MQTT 5, 4.4).
+   */
+  private arrivalOf({ qos, dup, messageId }: IPublishPacket): number {
+    if (qos !== 1) return Date.now();
+    const known = dup ? this.arrivals.get(messageId!) : undefined;
+    const arrival = known ?? Date.now();
+    this.arrivals.set(messageId!, arrival);
+    return arrival;
+  }
+
+  private take({ topic, payload }: IPublishPacket, arrival: number): void {
     const bytes = Buffer.isBuffer(payload) ? payload : Buffer.from(payload);
-    const now = Date.now();
     let result: 'taken' | 'unreadable' = 'taken';
     for (const { filter, read } of this.readers) {
       const wild = matchTopic(filter, topic);
       if (!wild) continue;
       try {
         const points: [string, number, number][] = [];
-        read(topic, wild, bytes, now, (...point) => points.push(point));
+        read(topic, wild, bytes, arrival, (...point) => points.push(point));
         for (const [series, time, value] of points) this.pump.add(series, time, value, 0);
       } catch (error) {
         const { code, message } = error instanceof AdderError ? error : toAdderError(error);
@@ -155,9 +177,11 @@ export class MqttConsumer {
     const waiting = this.unacknowledged;
     let i = 0;
     for (; i < waiting.length && waiting[i]!.count <= count; i++) {
+      const { messageId } = waiting[i]!;
+      this.arrivals.delete(messageId);
       // The way of the library's own handlers; there is no public one.
       // biome-ignore lint/complexity/useLiteralKeys: the member is private by its type
-      this.client['_sendPacket']({ cmd: 'puback', messageId: waiting[i]!.messageId, reasonCode: 0 });
+      this.client['_sendPacket']({ cmd: 'puback', messageId, reasonCode: 0 });
     }
     waiting.splice(0, i);
   }
