@@ -141,8 +141,8 @@ export async function memoryRows(): Promise<Row[]> {
       }
       return residentBytes(live.pid!);
     };
-    const few = 1500;
-    const many = 4500;
+    const few = 2048;
+    const many = 8192;
     await fill(0, few);
     const before = await settled(few);
     await fill(few, many);
