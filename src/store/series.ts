@@ -1,7 +1,7 @@
 import type { Prisma, Series } from '../generated/prisma/client.js';
 import { AdderError, quote } from '../platform/errors.js';
 import { checkName } from './checks.js';
-import type { Database } from './database.js';
+import type { Database, Queryable } from './database.js';
 import { claimSeries } from './series-lock.js';
 
 export type { Series };
@@ -25,6 +25,9 @@ const DELETE_CHUNK = 50_000;
 /** Advisory lock under which series of one owner are created, so that a quota cannot be passed by two at once. */
 const QUOTA_LOCK = 20_572;
 
+const COLUMNS =
+  's.id, s.owner, s.unique_id as "uniqueId", s.freq, s.season, s.metadata, s.created_at as "createdAt", s.updated_at as "updatedAt"';
+
 /** Series by owner and `unique_id`. No method returns, changes or admits the existence of another owner's series. */
 export class SeriesStore {
   constructor(private readonly database: Database) {}
@@ -39,8 +42,7 @@ export class SeriesStore {
   /** Those of `uniqueIds` that exist, by name. */
   async find(owner: string, uniqueIds: readonly string[]): Promise<Map<string, Series>> {
     const rows = await this.database.pool.query<Series>(
-      `select id, owner, unique_id as "uniqueId", freq, season, metadata, created_at as "createdAt", updated_at as "updatedAt"
-       from series where owner = $1 and unique_id = any($2)`,
+      `select ${COLUMNS} from series s where owner = $1 and unique_id = any($2)`,
       [owner, uniqueIds],
     );
     return new Map(rows.rows.map((row) => [row.uniqueId, row]));
@@ -109,14 +111,31 @@ export class SeriesStore {
     return this.database.prisma.series.count({ where: { owner } });
   }
 
-  /** Changes the fields given and leaves the others. Throws `UNKNOWN_SERIES`. */
-  async update(owner: string, uniqueId: string, fields: SeriesFields): Promise<Series> {
-    const { count } = await this.database.prisma.series.updateMany({
-      where: { owner, uniqueId },
-      data: { ...fields, updatedAt: new Date() },
-    });
-    if (count === 0) throw unknownSeries(uniqueId);
-    return this.get(owner, uniqueId);
+  /** Changes the fields given and leaves the others; returns the series as it was and as it is. Throws `UNKNOWN_SERIES`. */
+  async update(
+    owner: string,
+    uniqueId: string,
+    { freq, season, metadata }: SeriesFields,
+    client: Queryable = this.database.pool,
+  ): Promise<{ before: Pick<Series, 'freq' | 'season'>; after: Series }> {
+    const { rows } = await client.query<Series & { oldFreq: string | null; oldSeason: number | null }>(
+      `update series s set freq = case when $3 then $4 else s.freq end, season = case when $5 then $6::int else s.season end,
+         metadata = coalesce($7::jsonb, s.metadata), updated_at = now()
+       from (select id, freq, season from series where owner = $1 and unique_id = $2 for no key update) old where s.id = old.id
+       returning ${COLUMNS}, old.freq as "oldFreq", old.season as "oldSeason"`,
+      [
+        owner,
+        uniqueId,
+        freq !== undefined,
+        freq ?? null,
+        season !== undefined,
+        season ?? null,
+        metadata === undefined ? null : JSON.stringify(metadata),
+      ],
+    );
+    if (!rows[0]) throw unknownSeries(uniqueId);
+    const { oldFreq, oldSeason, ...after } = rows[0];
+    return { before: { freq: oldFreq, season: oldSeason }, after };
   }
 
   /**

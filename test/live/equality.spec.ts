@@ -179,8 +179,55 @@ describe.each(['redis', 'postgres'] as const)('live forecasts on %s', (kind) => 
     await s.write(at(450, 600));
     await check(feed);
     const id = (await s.database.prisma.series.findFirst({ where: { uniqueId: feed.name } }))!.id;
-    await s.client.ingest.removeRange(id, feed.times[300]!, feed.times[320]!);
+    await s.client.changes.removeRange(id, feed.times[300]!, feed.times[320]!);
     await check(part((i) => i < 300 || i >= 320));
+  });
+
+  it('begin again on other steps when the frequency or the season is stated anew, also while no owner lives', async () => {
+    await listen('d/');
+    const random = new Random(8);
+    const minutes = Float64Array.from({ length: 1200 }, (_, i) => 30 + 6 * Math.sin(i / 23) + random.normal());
+    const points = (from: number, to: number) =>
+      [...minutes.subarray(from, to)].map((v, i): [string, number, number] => ['d/x', START + (from + i) * 60_000, v]);
+    await s.write(points(0, 1150), { describe: () => ({ season: 1 }) });
+    await settled('d/x', START + 1149 * 60_000);
+    expect(last('d/x')!.frequency).toBe('1min');
+    const of = (length: number, frequency: string, season: number) => {
+      const step = frequency === '1min' ? 1 : 10;
+      const values = Float64Array.from({ length: Math.ceil(length / step) }, (_, k) => {
+        const own = minutes.subarray(k * step, Math.min(length, (k + 1) * step));
+        return own.reduce((sum, v) => sum + v, 0) / own.length;
+      });
+      return { values, frequency, season };
+    };
+    const becomes = (history: ReturnType<typeof of>) =>
+      until(
+        async () => {
+          const now = last('d/x')!;
+          if (now.position !== history.values.length) return undefined;
+          return (await differenceFromScan(s.batch, now, history)) < TOLERANCE ? now : undefined;
+        },
+        20_000,
+        `forecasts every ${history.frequency} with a season of ${history.season}`,
+      );
+    await becomes(of(1150, '1min', 1));
+    await s.client.changes.describe(OWNER.owner, 'd/x', { freq: '10min' });
+    expect((await becomes(of(1150, '10min', 1))).frequency).toBe('10min');
+    await s.write(points(1150, 1160));
+    await s.client.changes.describe(OWNER.owner, 'd/x', { season: 14 });
+    await becomes(of(1160, '10min', 14));
+    // What is no grid rebuilds nothing.
+    const { sequence } = last('d/x')!;
+    await s.client.changes.describe(OWNER.owner, 'd/x', { season: 14, metadata: { room: 'attic' } });
+    worker.say('stop');
+    await worker.exited;
+    expect(last('d/x')!.sequence).toBe(sequence);
+    await s.client.changes.describe(OWNER.owner, 'd/x', { freq: '1min', season: 7 });
+    await s.write(points(1160, 1161));
+    worker = await s.worker({ leaseMs: 1500 });
+    await becomes(of(1161, '1min', 7));
+    await s.write(points(1161, 1200));
+    await becomes(of(1200, '1min', 7));
   });
 
   it('begin again with a series that was deleted and came back', async () => {

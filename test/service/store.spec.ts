@@ -34,7 +34,10 @@ describe('series', () => {
     expect((await store.list('eve')).series).toEqual([]);
     expect((await store.find('eve', ['a'])).size).toBe(0);
     const changed = await store.update('ann', 'b', { season: 7 });
-    expect(changed).toMatchObject({ season: 7, freq: null });
+    expect(changed).toMatchObject({ before: { season: null, freq: null }, after: { season: 7, freq: null } });
+    const again = await store.update('ann', 'b', { season: null, freq: 'H', metadata: { room: 'attic' } });
+    expect(again).toMatchObject({ before: { season: 7, freq: null }, after: { season: null, freq: 'H' } });
+    expect(again.after).toEqual(await store.get('ann', 'b'));
   });
 
   it('are limited in number, also for requests that come together', async () => {
@@ -187,51 +190,21 @@ describe('states', () => {
       dirty: false,
       revision: 0,
     };
-    await store.writeOne('ann', state);
+    const kept = new Set([id]);
+    expect(await store.write('ann', [state])).toEqual(kept);
     const read = (await store.get('ann', id, 'adder'))!;
     expect(read).toEqual({ ...state, revision: 1 });
-    const steps = await Promise.allSettled([
-      store.writeOne('ann', { ...read, position: 1n }),
-      store.writeOne('ann', { ...read, position: 2n }),
+    const steps = await Promise.all([
+      store.write('ann', [{ ...read, position: 1n }]),
+      store.write('ann', [{ ...read, position: 2n }]),
     ]);
-    expect(steps.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
-    await expect(store.writeOne('ann', state)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
-    await expect(store.writeOne('eve', { ...read, revision: 2 })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+    expect(steps.map(({ size }) => size).sort()).toEqual([0, 1]);
+    expect(await store.write('ann', [state])).toEqual(new Set());
+    expect(await store.write('eve', [{ ...read, revision: 2 }])).toEqual(new Set());
     expect(await store.get('eve', id, 'adder')).toBeUndefined();
-    expect(await store.markDirty('ann', id)).toBe(1);
-    expect(await store.markDirty('ann', id)).toBe(0);
-    expect((await store.get('ann', id, 'adder'))!.dirty).toBe(true);
     await series.remove('ann', 'live');
     expect(await store.get('ann', id, 'adder')).toBeUndefined();
-    await expect(store.writeOne('ann', { ...read, revision: 2 })).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
-  });
-});
-
-describe('states handed over', () => {
-  it('replace older ones, those of other weights and those that are not valid, and never newer ones', async () => {
-    const series = new SeriesStore(test.database);
-    const store = new StateStore(test.database);
-    const { id } = (await series.ensure('ann', [{ uniqueId: 'handed' }], 100)).get('handed')!;
-    const state = {
-      seriesId: id,
-      modelId: 'adder',
-      weightsDigest: 'abc',
-      position: 100n,
-      lastAt: 1_700_000_000_000,
-      bytes: randomBytes(50),
-    };
-    const position = async () => (await store.get('ann', id, 'adder'))?.position;
-    expect(await store.leave('ann', [state])).toEqual(new Set([id]));
-    expect(await store.leave('ann', [state])).toEqual(new Set([id]));
-    expect((await store.get('ann', id, 'adder'))!.revision).toBe(1);
-    expect(await store.leave('ann', [{ ...state, position: 90n }])).toEqual(new Set());
-    expect(await store.leave('ann', [{ ...state, position: 110n }])).toEqual(new Set([id]));
-    expect(await position()).toBe(110n);
-    await store.markDirty('ann', id);
-    expect(await store.leave('ann', [{ ...state, position: 50n }])).toEqual(new Set([id]));
-    expect(await store.leave('ann', [{ ...state, position: 40n, weightsDigest: 'def' }])).toEqual(new Set([id]));
-    expect(await position()).toBe(40n);
-    expect(await store.leave('eve', [state])).toEqual(new Set());
+    expect(await store.write('ann', [{ ...read, revision: 2 }])).toEqual(new Set());
   });
 });
 

@@ -58,7 +58,7 @@ export class SeriesController {
     const { frequency, season, metadata } = input;
     checkFrequency(frequency);
     return shown(
-      await this.api.series.update(caller.owner, id, {
+      await this.api.live.changes.describe(caller.owner, id, {
         ...(frequency === undefined ? {} : { freq: frequency }),
         ...(season === undefined ? {} : { season }),
         ...(metadata === undefined ? {} : { metadata }),
@@ -138,7 +138,7 @@ export class SeriesController {
       });
     }
     const row = await this.api.series.get(caller.owner, id);
-    return { removed: await this.api.live.ingest.removeRange(row.id, from, to) };
+    return { removed: await this.api.live.changes.removeRange(row.id, from, to) };
   }
 }
 
