@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { extname } from 'node:path';
+import { extname, join } from 'node:path';
 import {
   type AblationRow,
   ablate,
@@ -18,6 +19,7 @@ import {
   type Withheld,
 } from '../forecast/evaluation/evaluate.js';
 import { type HeldOutTask, leaveOutTwins, readHeldOut } from '../forecast/evaluation/held-out.js';
+import { injectedAnomalies, REPORTED_SEED } from '../forecast/evaluation/injected.js';
 import { publishedFolder, readBoard, readPublished } from '../forecast/evaluation/published.js';
 import { markdownReport } from '../forecast/evaluation/report.js';
 import type { Forecaster } from '../forecast/forecaster.js';
@@ -48,7 +50,8 @@ ${describeStack()}
   --withhold WHAT   season: let it be chosen as for a user's file; sampling: let it be found in the values alone
   --held-out        instead of the specs: windows of the held-out training series that nothing in training resembles
   --fit-stack       fit the calibration on those windows and write it to stack.json in the model's folder
-  --anomalies       instead of the specs: find the labelled anomalies of NAB and SKAB (nab and skab of the split)
+  --anomalies       instead of the specs: find the labelled anomalies of NAB and SKAB (nab and skab of the split), and those put into
+                    training series where DIR has them
   --out FILE        write the report; .md gives Markdown, anything else JSON with the Markdown beside it
 `;
 
@@ -200,7 +203,10 @@ async function findAnomalies(
     const nab = await evaluateNab(roller, await read('nab'));
     process.stderr.write(`NAB scored after ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
     const skab = await evaluateSkab(bare, await read('skab'));
-    const report = { model: forecaster.id, nab, skab, seconds: (performance.now() - started) / 1000 };
+    const injected = existsSync(join(dataDir, 'train'))
+      ? await evaluateNab(roller, await injectedAnomalies(dataDir, REPORTED_SEED))
+      : undefined;
+    const report = { model: forecaster.id, nab, skab, injected, seconds: (performance.now() - started) / 1000 };
     const folder = publishedFolder(values.published as string | undefined, dataDir);
     const boards = {
       nab: await readBoard(folder, 'nab_scoreboard.csv'),

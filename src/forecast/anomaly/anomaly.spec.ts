@@ -3,7 +3,7 @@ import { STANDARD_LEVELS } from '../forecaster.js';
 import { gaussianQuantiles } from '../quantiles.js';
 import { NAB_PROFILES, nabScore, probation } from './nab.js';
 import { pointScore } from './skab.js';
-import { eventScores, surprise } from './surprise.js';
+import { surprise } from './surprise.js';
 
 const standard = NAB_PROFILES[0]!;
 
@@ -87,18 +87,5 @@ describe('surprise', () => {
     expect(surprise(1e9, quantiles)).toBe(12);
     const flat = new Array(9).fill(5);
     expect([surprise(5, flat), surprise(5.1, flat)]).toEqual([0, 12]);
-  });
-});
-
-describe('event scores', () => {
-  it('report an event once, and trust a series that never surprised more than one that always does', () => {
-    const calm = Float64Array.from({ length: 400 }, (_, i) => (i >= 300 && i < 310 ? 6 - (i - 300) / 10 : 0.4));
-    const wild = Float64Array.from({ length: 400 }, (_, i) => (i === 300 ? 6 : i % 3 === 0 ? 3 : 0.4));
-    const scores = eventScores(calm, 100);
-    expect(scores.indexOf(Math.max(...scores))).toBe(300);
-    expect(Math.max(...scores.subarray(301, 320))).toBeLessThan(scores[300]! / 5);
-    expect(eventScores(wild, 100)[300]!).toBeLessThan(scores[300]! / 2);
-    // Nothing later changes what was said.
-    expect(eventScores(calm.subarray(0, 305), 100)).toEqual(scores.slice(0, 305));
   });
 });

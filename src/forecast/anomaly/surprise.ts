@@ -31,34 +31,5 @@ export function surprise(value: number, quantiles: ArrayLike<number>): number {
   return Math.min(MOST, -Math.log10(0.2) + ((x - at(Q - 1)) / step) * Math.log10(2));
 }
 
-/** Values after which the running mean forgets. */
-const MEMORY = 500;
 /** −log₁₀ of a uniform number has this mean: that of a forecaster whose quantiles are right. */
 export const EXPECTED_SURPRISE = Math.LOG10E;
-/** Weight of that expectation against a series' own record, in values. */
-const PRIOR = 50;
-
-/**
- * Scores that can be compared between series, and that say each event once. A surprise counts for less in a series that
- * has always surprised, so it is divided by the running mean of those before it. A score that a higher one preceded by at
- * most `quiet` values belongs to the same event and is cut to a tenth.
- *
- * Every score depends on the past alone.
- */
-export function eventScores(surprises: ArrayLike<number>, quiet: number): Float64Array {
-  const out = new Float64Array(surprises.length);
-  const raw = new Float64Array(surprises.length);
-  let mean = EXPECTED_SURPRISE;
-  let count = PRIOR;
-  for (let t = 0; t < out.length; t++) {
-    const s = surprises[t]!;
-    if (Number.isNaN(s)) continue;
-    raw[t] = s / mean;
-    let highest = 0;
-    for (let i = Math.max(0, t - quiet); i < t; i++) highest = Math.max(highest, raw[i]!);
-    out[t] = raw[t]! > highest ? raw[t]! : raw[t]! / 10;
-    count = Math.min(count + 1, MEMORY);
-    mean += (s - mean) / count;
-  }
-  return out;
-}

@@ -28,7 +28,7 @@ const labelled = (id: string, length: number, change: (x: Float64Array) => void,
 describe('anomalies', () => {
   it('are judged by the forecast one step before, in every block of a long series', async () => {
     const series = labelled('long', 1300, (x) => x.fill(Number.NaN, 200, 203), []);
-    const all = await surprises(roller, series);
+    const { step: all, block } = await surprises(roller, series);
     expect([all.length, Number.isNaN(all[0]!), Number.isNaN(all[201]!)]).toEqual([1300, true, true]);
     expect(all.subarray(203).every(Number.isFinite)).toBe(true);
     for (const t of [30, 1024, 1025, 1299]) {
@@ -48,6 +48,28 @@ describe('anomalies', () => {
         alone!.quantiles.map((q) => q[0]!),
       );
       expect(all[t]!).toBeCloseTo(expected, 1);
+    }
+    // The last four values by the forecast before them, over a boundary of blocks and without what is missing.
+    expect([Number.isNaN(block[3]!), Number.isNaN(block[4]!)]).toEqual([true, false]);
+    for (const t of [150, 204, 1026, 1299]) {
+      const origin = t - 3;
+      const [alone] = await forecaster.forecast([
+        {
+          history: series.values.subarray(Math.max(0, origin - 1024), origin),
+          horizon: 4,
+          season: 24,
+          frequency: 'H',
+          quantiles: [...STANDARD_LEVELS],
+        },
+      ]);
+      const known = [0, 1, 2, 3].filter((h) => !Number.isNaN(series.values[origin + h]!));
+      const each = known.map((h) =>
+        surprise(
+          series.values[origin + h]!,
+          alone!.quantiles.map((q) => q[h]!),
+        ),
+      );
+      expect(block[t]!).toBeCloseTo(each.reduce((a, b) => a + b, 0) / each.length, 1);
     }
   });
 

@@ -1,10 +1,11 @@
 /**
- * Anomaly detection with a forecaster, scored as NAB and SKAB score it. For NAB every value is compared with the forecast
- * that stood one step before it; all these forecasts of a series come from one scan.
+ * Anomaly detection with a forecaster, scored as NAB and SKAB score it. For NAB every value is compared with the forecasts
+ * that stood one to four steps before it; all these forecasts of a series come from one scan.
  */
+import { EventScorer, VIEW } from '../anomaly/event-scorer.js';
 import { NAB_PROFILES, type NabFile, nabScore } from '../anomaly/nab.js';
 import { type PointScore, pointScore } from '../anomaly/skab.js';
-import { EXPECTED_SURPRISE, eventScores, surprise } from '../anomaly/surprise.js';
+import { EXPECTED_SURPRISE, surprise } from '../anomaly/surprise.js';
 import { type Forecaster, type RollRequest, type RollResult, STANDARD_LEVELS } from '../forecaster.js';
 import type { LabelledSeries } from './dataset.js';
 import { table } from './report.js';
@@ -18,10 +19,17 @@ export interface Roller {
 const BLOCK = 1024;
 const CONTEXT = 1024;
 
-/** The surprise (see `surprise`) of every value at one step ahead; NaN where nothing was known or nothing observed. */
-export async function surprises(roller: Roller, series: LabelledSeries): Promise<Float64Array> {
+/** What an EventScorer is told of every value of a series; NaN where nothing was known or nothing observed. */
+export interface Surprises {
+  /** By the forecast one step before. */
+  step: Float64Array;
+  /** Mean over the last values by the forecast before all of them. */
+  block: Float64Array;
+}
+
+/** The surprise (see `surprise`) of every value at one step ahead, and of the latest values together. */
+export async function surprises(roller: Roller, series: LabelledSeries): Promise<Surprises> {
   const { values, season, frequency } = series;
-  const out = new Float64Array(values.length).fill(Number.NaN);
   const requests: (RollRequest & { from: number })[] = [];
   for (let from = 1; from < values.length; from += BLOCK) {
     const start = Math.max(0, from - CONTEXT);
@@ -32,38 +40,59 @@ export async function surprises(roller: Roller, series: LabelledSeries): Promise
       season,
       frequency,
       quantiles: [...STANDARD_LEVELS],
-      horizon: 1,
+      horizon: VIEW,
       origins: Array.from({ length: end - from }, (_, i) => from - start + i),
     });
   }
   const results = await roller.roll(requests);
+  const step = new Float64Array(values.length).fill(Number.NaN);
+  const sums = new Float64Array(values.length);
+  const counts = new Uint8Array(values.length);
   results.forEach(({ quantiles }, r) => {
     const { from, origins } = requests[r]!;
-    for (let i = 0; i < origins.length; i++) {
-      const at = quantiles.map((of) => of[i]!);
-      const value = values[from + i]!;
-      if (!Number.isNaN(value) && !Number.isNaN(at[0]!)) out[from + i] = surprise(value, at);
-    }
+    origins.forEach((_, o) => {
+      for (let h = 0; h < VIEW; h++) {
+        const value = values[from + o + h] ?? Number.NaN;
+        const at = quantiles.map((of) => of[o * VIEW + h]!);
+        if (Number.isNaN(value) || Number.isNaN(at[0]!)) continue;
+        const s = surprise(value, at);
+        if (h === 0) step[from + o] = s;
+        const last = from + o + VIEW - 1;
+        if (last >= values.length) continue;
+        sums[last]! += s;
+        counts[last]!++;
+      }
+    });
   });
-  return out;
+  return { step, block: sums.map((sum, t) => sum / counts[t]!) };
+}
+
+/** Scores by profile. */
+export interface NabReport {
+  files: number;
+  windows: number;
+  scores: Record<string, number>;
 }
 
 export interface AnomalyReport {
   model: string;
-  nab?: { files: number; windows: number; scores: Record<string, number> };
+  nab?: NabReport;
+  /** Anomalies put into training series, scored as NAB scores. */
+  injected?: NabReport;
   skab?: PointScore & { runs: number };
   seconds: number;
 }
 
-/** Values within which a second alarm is the same event: a season, or 100 values where that is more. */
-const QUIET = 100;
-
-/** NAB: the rank of a value is its surprise, in relation to those before it, once an event. */
-export async function evaluateNab(roller: Roller, series: readonly LabelledSeries[]): Promise<AnomalyReport['nab']> {
+/** The score of NAB, as `EventScorer` ranks the values. */
+export async function evaluateNab(roller: Roller, series: readonly LabelledSeries[]): Promise<NabReport> {
   const files: NabFile[] = [];
   for (const one of series) {
-    const scores = eventScores(await surprises(roller, one), Math.max(QUIET, one.season));
-    files.push({ scores, windows: one.anomalies });
+    const { step, block } = await surprises(roller, one);
+    const scorer = new EventScorer();
+    files.push({
+      scores: one.values.map((value, t) => scorer.push(value, step[t]!, block[t]!)),
+      windows: one.anomalies,
+    });
   }
   return {
     files: files.length,
@@ -172,6 +201,16 @@ export function anomalyTables(
       `## NAB, ${files} files, ${windows} windows`,
       '',
       ...table(['detector', ...NAB_PROFILES.map((p) => p.name)], all),
+      '',
+    );
+  }
+  if (report.injected) {
+    const { scores, files, windows } = report.injected;
+    const own = [ours, ...NAB_PROFILES.map(({ name }) => scores[name]!.toFixed(1))];
+    lines.push(
+      `## Anomalies put into ${files} training series, ${windows} windows, scored as NAB`,
+      '',
+      ...table(['detector', ...NAB_PROFILES.map((p) => p.name)], [own]),
       '',
     );
   }
