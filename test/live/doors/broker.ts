@@ -111,6 +111,15 @@ export class Broker {
     if (status !== 0) throw new Error(`mosquitto_pub: ${stderr}`);
   }
 
+  /** A mosquitto_pub that stays: each line is a message. */
+  publisher(topic: string, options: string[] = []): { say(line: string): void; end(): void } {
+    const child = spawn('mosquitto_pub', ['-h', '127.0.0.1', '-p', String(this.port), '-t', topic, '-l', ...options], {
+      stdio: ['pipe', 'ignore', 'inherit'],
+      env: { ...process.env, PATH },
+    });
+    return { say: (line) => child.stdin.write(`${line}\n`), end: () => child.stdin.end() };
+  }
+
   /** Listens with mosquitto_sub; the messages so far are in `heard`. */
   listen(topic: string): { heard: { topic: string; payload: Buffer }[]; stop(): void } {
     const heard: { topic: string; payload: Buffer }[] = [];

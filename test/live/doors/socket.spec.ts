@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { call, startApp, type TestApp } from '../../http/app.js';
 import { until } from '../../service/support/processes.js';
+import { frame } from './binary-frame.js';
 
 let app: TestApp;
 beforeAll(async () => {
@@ -49,19 +50,6 @@ class Client {
 const T = Date.UTC(2024, 0, 1);
 const values = async (series: string) =>
   (await call<{ values: unknown[] }>(app, 'GET', `/v1/series/${series}/points?limit=100000`)).body.values;
-
-function frame(sequence: number, rows: [name: number, time: number, value: number][]): Buffer {
-  const out = Buffer.alloc(16 + 20 * rows.length);
-  out.write('ADP1', 0, 'latin1');
-  out.writeUInt32LE(rows.length, 4);
-  out.writeBigUInt64LE(BigInt(sequence), 8);
-  rows.forEach(([name, time, value], i) => {
-    out.writeDoubleLE(time, 16 + 8 * i);
-    out.writeDoubleLE(value, 16 + 8 * (rows.length + i));
-    out.writeUInt32LE(name, 16 + 16 * rows.length + 4 * i);
-  });
-  return out;
-}
 
 describe('points over a WebSocket', () => {
   it('are committed when their number is acknowledged: JSON and binary, one stream', async () => {
