@@ -20,7 +20,6 @@ const TRANSIENT = new Set([
   'INFERENCE_TIMEOUT',
   'INTERNAL',
   'OVERLOADED',
-  'STATE_CONFLICT',
 ]);
 
 export const isTransient = (error: unknown): boolean => !(error instanceof AdderError) || TRANSIENT.has(error.code);

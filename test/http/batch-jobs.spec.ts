@@ -26,7 +26,7 @@ interface Result {
   window: number;
   kind: string;
   cutoff: string | null;
-  meta: Record<string, number> & { scores: Record<string, number>; state: string; code: string };
+  meta: Record<string, number> & { scores: Record<string, number>; code: string };
   columns: Record<string, number[]>;
 }
 
@@ -154,14 +154,14 @@ it('an anomaly job whose forecasts judge blocks gives the scores of the request'
 });
 
 describe('a backfill', () => {
-  it('leaves forecasts and scores of the whole history, and the state to go on from', async () => {
+  it('leaves forecasts and scores of the whole history', async () => {
     const { body } = await add({ kind: 'backfill', prefix: 'site/' });
     const job = await finished(body.id);
-    expect(job).toMatchObject({ status: 'succeeded', result: { series: 2, failed: 0, states: 2, horizon: 16 } });
+    expect(job).toMatchObject({ status: 'succeeded', result: { series: 2, failed: 0, horizon: 16 } });
     const rows = await results(job.id, 50);
     const own = rows.filter(({ series }) => series === 'site/a');
     const summary = own.at(-1)!;
-    expect(summary).toMatchObject({ kind: 'summary', meta: { state: 'kept', stride: 1 } });
+    expect(summary).toMatchObject({ kind: 'summary', meta: { stride: 1 } });
     const scores = own.filter(({ kind }) => kind === 'anomaly');
     expect(scores.flatMap(({ columns }) => columns.score!)).toHaveLength(500 - 48);
     const forecasts = own.filter(({ kind }) => kind === 'forecast');
@@ -189,18 +189,15 @@ describe('a backfill', () => {
       });
     }
     expect(inside / count).toBeGreaterThan(0.6);
-    // Again: the state that is there is the same.
     const again = await finished((await add({ kind: 'backfill', prefix: 'site/' })).body.id);
-    expect(again.result.states).toBe(2);
     expect(again.result.anomalies).toBe(job.result.anomalies);
   });
 
-  it('works with a model that scans nothing, which leaves no state', async () => {
+  it('works with a model that scans nothing', async () => {
     const asked = { kind: 'backfill', series: ['site/b'], model: 'seasonal-naive', horizon: 24, every: 48 };
     const job = await finished((await add(asked)).body.id);
-    expect(job).toMatchObject({ status: 'succeeded', result: { model: 'seasonal-naive', states: 0, horizon: 24 } });
+    expect(job).toMatchObject({ status: 'succeeded', result: { model: 'seasonal-naive', horizon: 24 } });
     const rows = await results(job.id, 50);
-    expect(rows.at(-1)!.meta.state).toBe('none');
     const last = rows.filter(({ kind }) => kind === 'forecast').at(-1)!;
     last.columns['q0.5']!.forEach((value, i) => {
       expect(value).toBeCloseTo(5 * daily(276 + i), 6);
@@ -233,7 +230,7 @@ describe('an uploaded file', () => {
     expect(report).toMatchObject({
       kind: 'report',
       status: 'succeeded',
-      result: { import: { points: 400, series: 2, inserted: 400 }, backfill: { series: 2, states: 2 }, failed: [] },
+      result: { import: { points: 400, series: 2, inserted: 400 }, backfill: { series: 2 }, failed: [] },
     });
     expect((await finished(flow.body.jobs.backfill!)).status).toBe('succeeded');
     const points = await call<{ points: number }>(app, 'GET', '/v1/series/up%2F2');
@@ -307,7 +304,7 @@ describe('jobs', () => {
     // The service starts another one.
     for (const pid of childrenOf(app.process.child.pid!, 'worker.ts')) process.kill(pid, 'SIGKILL');
     const job = await finished(body.id);
-    expect(job).toMatchObject({ status: 'succeeded', attempts: 2, result: { series: 80, failed: 0, states: 80 } });
+    expect(job).toMatchObject({ status: 'succeeded', attempts: 2, result: { series: 80, failed: 0 } });
     const rows = await results(job.id, 1000);
     const keys = rows.map(({ series, window }) => `${series} ${window}`);
     expect(new Set(keys).size).toBe(keys.length);

@@ -6,7 +6,7 @@ import { AdderError } from '../../platform/errors.js';
 import { siblingModule } from '../../platform/sibling-module.js';
 import { BatchQueue, isPatient, type Waiting } from './batch-queue.js';
 import { InferenceProcess, ProcessEnded } from './inference-process.js';
-import type { AdvanceRequest, AdvanceResult, ModelInfo, Reply, SentError, WorkKind, Works } from './protocol.js';
+import type { ModelInfo, Reply, SentError, WorkKind, Works } from './protocol.js';
 
 export interface InferenceOptions {
   config: Pick<Config, 'model' | 'stack' | 'backend' | 'inference'>;
@@ -129,11 +129,6 @@ export class InferenceClient implements ForecastEngine {
   /** Forecasts from many origins of each history, of a model whose `describe` has a `rollStep`. Throws as `forecast` does. */
   roll(requests: RollRequest[], call: ForecastCall = {}): Promise<RollResult[]> {
     return this.together('roll', requests, call, (results) => Promise.all(results));
-  }
-
-  /** Recurrent states after new values, of a model whose `describe` has a `rollStep`. Throws as `forecast` does. */
-  advance(requests: AdvanceRequest[], call: ForecastCall = {}): Promise<AdvanceResult[]> {
-    return this.together('advance', requests, call, (results) => Promise.all(results));
   }
 
   private async together<K extends WorkKind, T>(
@@ -384,9 +379,8 @@ const rateKey = ({ model, kind }: Pick<Waiting, 'model' | 'kind'>) => `${kind} $
 
 /** Work in a request: 1 for each thousand values that a scan reads. */
 function weightOf(kind: WorkKind, request: Works[WorkKind]['request']): number {
-  const length = 'history' in request ? request.history.length : request.values.length;
   // One scan is what origins whole steps apart share; callers put no others into one request.
-  return kind === 'forecast' ? 1 : Math.max(1, length / 1024);
+  return kind === 'forecast' ? 1 : Math.max(1, request.history.length / 1024);
 }
 
 const received = ({ code, message, where, fix }: SentError) =>

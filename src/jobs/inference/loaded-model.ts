@@ -3,7 +3,7 @@ import type { NeuralForecaster } from '../../forecast/model/forecaster.js';
 import { type ModelOptions, resolveForecaster } from '../../forecast/models.js';
 import { StackedForecaster } from '../../forecast/stack/stack.js';
 import { AdderError } from '../../platform/errors.js';
-import type { AdvanceRequest, AdvanceResult, ModelInfo, WorkKind, Works } from './protocol.js';
+import type { ModelInfo, WorkKind, Works } from './protocol.js';
 
 /** A model in the inference process, with all that it can be asked. */
 export interface LoadedModel {
@@ -29,35 +29,18 @@ function openPlain(forecaster: Forecaster): LoadedModel {
     info: { model: forecaster.id, backend: 'javascript' },
     work: async (kind, requests) => {
       if (kind === 'forecast') return forecaster.forecast(requests as ForecastRequest[]);
-      throw new AdderError({ code: 'CANNOT_ROLL', message: `${forecaster.id} keeps no state and scans nothing` });
+      throw new AdderError({ code: 'CANNOT_ROLL', message: `${forecaster.id} scans nothing` });
     },
     close: async () => forecaster.close?.(),
   };
 }
 
-/** Forecasts come from the whole stack, scans and states from the bare network. */
+/** Forecasts come from the whole stack, scans from the bare network. */
 async function openNeural(forecaster: StackedForecaster<NeuralForecaster>): Promise<LoadedModel> {
   const { NeuralRoller } = await import('../../forecast/model/roll.js');
-  const { StreamBatch } = await import('../../forecast/model/stream-batch.js');
-  const { stateFromBytes, stateToBytes } = await import('../../forecast/model/series-state.js');
   const { bare } = forecaster;
   const { model } = bare;
   const roller = new NeuralRoller(bare);
-  const streams = new StreamBatch(model);
-  const advance = async (requests: AdvanceRequest[]): Promise<AdvanceResult[]> => {
-    const items = requests.map(({ state, season, frequency, values }) => ({
-      state: state
-        ? stateFromBytes(model, state)
-        : streams.newState({ season, ...(frequency === undefined ? {} : { frequency }) }),
-      values,
-    }));
-    await streams.advance(items);
-    return items.map(({ state }) => ({
-      state: stateToBytes(state),
-      digest: state.digest,
-      position: state.features.position,
-    }));
-  };
   return {
     forecaster,
     info: { model: forecaster.id, backend: model.backend.name, rollStep: roller.step },
@@ -67,13 +50,10 @@ async function openNeural(forecaster: StackedForecaster<NeuralForecaster>): Prom
           return forecaster.forecast(requests as ForecastRequest[]);
         case 'roll':
           return roller.roll(requests as RollRequest[]);
-        case 'advance':
-          return advance(requests as AdvanceRequest[]);
       }
     },
     close: async () => {
       await roller.close();
-      await streams.close();
       await forecaster.close();
     },
   };

@@ -1,29 +1,11 @@
 import type { ForecastRequest, ForecastResult, RollRequest, RollResult } from '../../forecast/forecaster.js';
 import type { ErrorPlace } from '../../platform/errors.js';
 
-/** New values of a series for its recurrent state, which begins where there is none. */
-export interface AdvanceRequest {
-  state: Uint8Array | undefined;
-  season: number;
-  frequency: string | undefined;
-  values: Float64Array;
-}
-
-export interface AdvanceResult {
-  state: Uint8Array;
-  /** Of the weights that the state belongs to. */
-  digest: string;
-  /** Values since the first observation that the state has taken in. */
-  position: number;
-}
-
 /** What series are asked about, and what the answer of each is. */
 export interface Works {
   forecast: { request: ForecastRequest; result: ForecastResult };
   /** Of models that roll only. */
   roll: { request: RollRequest; result: RollResult };
-  /** Of models that roll only. */
-  advance: { request: AdvanceRequest; result: AdvanceResult };
 }
 
 export type WorkKind = keyof Works;

@@ -9,7 +9,6 @@ import type { BatchEngine } from './batch-engine.js';
 import { quantileColumns, timesOf } from './columns.js';
 import { judge, keepJudged } from './one-step.js';
 import { CLOSING, eachGroup, type SeriesUnit } from './series-groups.js';
-import { leaveStates } from './states.js';
 import { InjectParts, type WorkerParts } from './worker-parts.js';
 
 /** Windows of forecasts are numbered from here on; those of anomaly scores from 0. */
@@ -22,8 +21,8 @@ const FORECASTS_AT_ONCE = 2048;
 const HORIZON = 16;
 
 /**
- * Works over whole stored histories: forecasts as they would have stood all along, a score for every value, and the state
- * after the last value, from which a live stream continues.
+ * Works over whole stored histories: forecasts as they would have stood all along, and a score for every value. States of
+ * live series are not made here: their owner scans the history itself, in one view with the log (src/live/loader.ts).
  */
 @Injectable()
 @JobProcessor('backfill')
@@ -53,15 +52,13 @@ export class BackfillJob implements JobHandler<AdderJobs, 'backfill'> {
       };
       const judged = await judge(units, engine, service, judging);
       const found = await Promise.all(units.map((unit, i) => keepJudged(unit, judged[i]!, level)));
-      const forecasts = await forecastAll(units, engine, service, run, (share) => progress(0.6 + 0.35 * share));
-      const states = await leaveStates(this.parts, units, engine, { info, owner, engineModel, signal });
-      return found.map((own, i) => ({ ...own, forecasts: forecasts[i]!, ...states[i]! }));
+      const forecasts = await forecastAll(units, engine, service, run, (share) => progress(0.6 + 0.4 * share));
+      return found.map((own, i) => ({ ...own, forecasts: forecasts[i]! }));
     });
-    const total = { values: 0, judged: 0, anomalies: 0, forecasts: 0, states: 0 };
+    const total = { values: 0, judged: 0, anomalies: 0, forecasts: 0 };
     for await (const { kind, meta } of this.parts.results.closings(context.id, CLOSING)) {
       if (kind !== 'summary') continue;
       for (const key of ['values', 'judged', 'anomalies', 'forecasts'] as const) total[key] += meta[key] as number;
-      if (meta.state === 'kept') total.states++;
     }
     return { model: info.model, backend: info.backend, ...done, horizon, every, level, ...total };
   }

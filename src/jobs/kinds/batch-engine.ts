@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ForecastRequest, ForecastResult, RollRequest, RollResult } from '../../forecast/forecaster.js';
 import type { EngineOptions, ForecastEngine } from '../../forecast/rest/forecast-engine.js';
 import { type ForecastCall, type InferenceClient, Overloaded } from '../inference/client.js';
-import type { AdvanceRequest, AdvanceResult, ModelInfo } from '../inference/protocol.js';
+import type { ModelInfo } from '../inference/protocol.js';
 
 /** Requests that wait in the inference queue at a time: batches stay full, and a run that is stopped leaves little behind. */
 const AT_ONCE = 512;
@@ -22,11 +22,6 @@ export class BatchEngine implements ForecastEngine {
   roll(requests: RollRequest[], model: string | undefined): Promise<RollResult[]> {
     const call = { ...this.call, model };
     return this.inPortions(requests, call, (portion) => this.inference.roll(portion, call));
-  }
-
-  advance(requests: AdvanceRequest[], model: string | undefined): Promise<AdvanceResult[]> {
-    const call = { ...this.call, model };
-    return this.inPortions(requests, call, (portion) => this.inference.advance(portion, call));
   }
 
   describe(model?: string): Promise<ModelInfo> {

@@ -9,7 +9,6 @@ import { ObjectStore } from '../../store/objects.js';
 import { PointReader } from '../../store/point-reader.js';
 import { ResultStore } from '../../store/results.js';
 import { SeriesStore } from '../../store/series.js';
-import { StateStore } from '../../store/states.js';
 import { PATIENT } from '../inference/batch-queue.js';
 import type { InferenceClient } from '../inference/client.js';
 import { JobLedger } from '../ledger.js';
@@ -22,7 +21,6 @@ export class WorkerParts {
   readonly reader: PointReader;
   readonly results: ResultStore;
   readonly objects: ObjectStore;
-  readonly states: StateStore;
   readonly models: ModelStore;
   readonly names: ModelNames;
 
@@ -38,7 +36,6 @@ export class WorkerParts {
     this.reader = new PointReader(database);
     this.results = new ResultStore(database);
     this.objects = new ObjectStore(database);
-    this.states = new StateStore(database);
     this.models = new ModelStore(database);
     this.names = new ModelNames(this.models);
     this.ledger = new JobLedger(database);
