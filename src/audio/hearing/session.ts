@@ -2,6 +2,7 @@
 import { deserialize, serialize } from 'node:v8';
 import { AdderError, toAdderError } from '../../platform/errors.js';
 import type { LiveDecoderState } from '../decode/index.js';
+import type { SpeechEvent } from '../events.js';
 import type { SpeechListener } from '../model/index.js';
 import { SIDES, type TurnListener } from '../turns/index.js';
 import type { AudioFormat, HeardEvent, SessionItem, SessionOptions, SessionOutput } from './protocol.js';
@@ -108,13 +109,13 @@ export class HearingSession {
     let frame = 0;
     for (let i = 0; i < count; i++) {
       this.change(first + i);
-      events.push(...this.ofSides((side) => side.decide(i)));
+      for (let s = 0; s < sides.length; s++) this.collect(events, sides[s].decide(i), s);
       // A frame of the turn model is two hops.
       const turn = (first + i) % 2 === 1 ? ear?.decide(frame++) : undefined;
       if (turn) events.push(turn);
     }
     this.change(first + count);
-    if (this.finished) events.push(...this.ofSides((side) => side.finish()));
+    if (this.finished) for (const [s, side] of sides.entries()) this.collect(events, side.finish(), s);
     return {
       session,
       first,
@@ -152,10 +153,9 @@ export class HearingSession {
     for (const [s, side] of this.sides.entries()) side.hear(channels[s]);
   }
 
-  /** Events of all sides, which are named where there are two. */
-  private ofSides(eventsOf: (side: Side) => ReturnType<Side['decide']>): HeardEvent[] {
-    if (!this.ear) return eventsOf(this.sides[0]);
-    return this.sides.flatMap((side, s) => eventsOf(side).map((event) => ({ ...event, side: SIDES[s] })));
+  /** Sides are named where there are two. */
+  private collect(events: HeardEvent[], told: readonly SpeechEvent[], side: number): void {
+    for (const event of told) events.push(this.ear ? { ...event, side: SIDES[side] } : event);
   }
 
   private change(row: number): void {

@@ -21,6 +21,9 @@ export class Side {
   /** What the last step brought. */
   tracks: SpeechTracks = { first: 0, count: 0, values: new Float32Array() };
 
+  /** Filled anew for each row: one object for every hop of every session would be a lot to collect. */
+  private readonly frame = { speech: 0, end: {} as Record<number, number> };
+
   private constructor(
     private readonly speech: SpeechSession,
     private decider: EventDecider,
@@ -60,9 +63,10 @@ export class Side {
   decide(i: number): SpeechEvent[] {
     const { values } = this.tracks;
     const from = i * TRACKS.length;
-    const end: Partial<Record<number, number>> = {};
-    for (const [lead, column] of ENDS) end[lead] = values[from + column];
-    return this.decider.push({ speech: values[from + SPEECH], end });
+    const { frame } = this;
+    frame.speech = values[from + SPEECH];
+    for (const [lead, column] of ENDS) frame.end[lead] = values[from + column];
+    return this.decider.push(frame);
   }
 
   /** At the end of the stream. */

@@ -10,7 +10,7 @@ import { closed, type Seat, type Slotted, StreamBatch } from './stream-batch.js'
 import { type SpeechTracks, TRACKS } from './tracks.js';
 
 /** Lengths of the passes that bring up one session. */
-const CATCH_UP = [16, 64, 256];
+const CATCH_UP = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /** All of a session: plain data but for the arrays. Tracks that were not taken are not part of it. */
 export interface SpeechState {

@@ -36,6 +36,6 @@ export function rowsToTracks(
   }
   if (count === 0) return { values, pending };
   const at = (first + count - 1) * MEL_BANDS;
-  const last = (a: ArrayLike<number>) => Float32Array.from({ length: MEL_BANDS }, (_, b) => a[at + b]);
+  const last = (a: PassOutput['mean']) => new Float32Array(a.subarray(at, at + MEL_BANDS));
   return { values, pending: { mean: last(mean), logPrecision: last(logPrecision) } };
 }

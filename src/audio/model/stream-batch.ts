@@ -12,6 +12,11 @@ import { AdderError } from '../../platform/errors.js';
 
 /** Rows a stream may have due to go along with the others, row by row: a step of all is made for one row each. */
 const TOGETHER = 4;
+/**
+ * Share of all slots that must have a row for a step of all, where every row of a pass costs time, also an empty one: a row
+ * alone, with its state copied out and in, costs about twice one among all.
+ */
+const CROWD = 0.45;
 
 /** What a batch needs to know of a stream. */
 export interface Slotted {
@@ -37,10 +42,12 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
   private readonly catchUp = new Map<number, P>();
   /** Steps and saves, one after another. */
   private queue: Promise<unknown> = Promise.resolve();
+  /** A processor is paid by the row; a GPU by the pass. */
+  private readonly paysRows: boolean;
 
   /**
    * @param sequences of the network that one stream takes
-   * @param lengths of the passes that bring up one stream, growing
+   * @param lengths of the passes that bring up one stream, growing from 1
    */
   protected constructor(
     private readonly backend: Backend,
@@ -49,6 +56,7 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
     private readonly lengths: readonly number[],
   ) {
     this.alone = newState(backend, network, sequences);
+    this.paysRows = backend.name !== 'webgpu';
   }
 
   /** A pass over `streams` streams with up to `length` rows of each. */
@@ -74,8 +82,9 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
   step(): Promise<number> {
     return this.inTurn(async () => {
       let stepped = 0;
+      const depth = this.commonDepth();
       for (const stream of [...this.streams]) {
-        while (stream.due > TOGETHER && stream.slot >= 0) stepped += await this.bringUp(stream);
+        while (stream.due > depth && stream.slot >= 0) stepped += await this.bringUp(stream);
       }
       for (;;) {
         const seats = this.streams.filter(({ due }) => due > 0).map((stream) => ({ stream, index: stream.slot }));
@@ -154,6 +163,14 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
     return result;
   }
 
+  /** Rows that all step together; whoever has more due is brought up alone before. */
+  private commonDepth(): number {
+    const crowd = this.paysRows ? CROWD * this.capacity : 1;
+    let depth = 0;
+    while (depth < TOGETHER && this.streams.filter(({ due }) => due > depth).length >= crowd) depth++;
+    return depth;
+  }
+
   private forgetCommon(): void {
     this.common?.free();
     this.common = undefined;
@@ -161,7 +178,10 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
 
   private async bringUp(stream: S): Promise<number> {
     const { lengths } = this;
-    const length = lengths.find((l) => l >= stream.due) ?? lengths[lengths.length - 1];
+    const longest = lengths[lengths.length - 1];
+    const length = this.paysRows
+      ? lengths.findLast((l) => l <= stream.due)!
+      : (lengths.find((l) => l >= stream.due) ?? longest);
     let pass = this.catchUp.get(length);
     if (!pass) {
       pass = this.newPass(1, length, this.alone);
@@ -201,10 +221,13 @@ export abstract class StreamBatch<S extends Slotted, P extends { free(): void }>
   }
 }
 
-/** Slots for so many streams: exact up to 2, then steps of about a quarter, so that passes are recorded seldom. */
+/**
+ * Slots for so many streams: exact up to 2, then in steps of a sixteenth of the last power of two. An empty slot costs as much
+ * as a full one, and every step is a pass to be recorded.
+ */
 export function capacityFor(streams: number): number {
   if (streams <= 2) return Math.max(1, streams);
-  const grain = Math.max(2, 2 ** (Math.floor(Math.log2(streams - 1)) - 1));
+  const grain = Math.max(2, 2 ** (Math.floor(Math.log2(streams - 1)) - 4));
   return Math.ceil(streams / grain) * grain;
 }
 

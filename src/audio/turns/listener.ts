@@ -10,7 +10,7 @@ import { TurnPass } from './pass.js';
 import { type Floor, TURN_TRACKS, type TurnTracks, writeTurnTracks } from './tracks.js';
 
 /** Lengths of the passes that bring up one conversation. */
-const CATCH_UP = [16, 64, 256, 1024];
+const CATCH_UP = [1, 2, 4, 8, 16, 32, 64, 256, 1024];
 
 /** All of a conversation. Tracks that were not taken are not part of it. */
 export interface TurnState {
