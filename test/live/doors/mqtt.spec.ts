@@ -100,11 +100,17 @@ describe('messages become points', () => {
     ] as const) {
       for (const [i, text] of [' 21.5\n', '-1e3', 'true', 'OFF', 'NaN'].entries()) {
         broker.send(topic, text, version_);
-        // The time of a plain number is its arrival, so each needs a millisecond of its own.
         await until(async () => (await values(series)).length === i + 1);
       }
       expect(await values(series)).toEqual([21.5, -1000, 1, 0, null]);
     }
+  });
+
+  it('plain numbers that come at once, each its own', async () => {
+    const numbers = Array.from({ length: 300 }, (_, i) => i);
+    broker.sendLines('plain/burst/temperature', numbers.map(String), ['-q', '1']);
+    await until(async () => (await values('burst.temperature')).length === 300);
+    expect(await values('burst.temperature')).toEqual(numbers);
   });
 
   it('JSON by its paths and its time, and every number where no path is given', async () => {

@@ -19,6 +19,10 @@ const RECONNECT_MS = 1000;
 /** A topic that does not parse is told at most so often; what failed meanwhile is counted. */
 const TELL_AGAIN_MS = 60_000;
 const MAX_TOLD = 1000;
+/** Messages of a topic that come at once are a millisecond apart, up to so far ahead of the clock. */
+const MAX_AHEAD_MS = 1000;
+/** Topics whose latest message is remembered. */
+const MAX_TOPICS = 10_000;
 
 export interface ConsumerOptions {
   connection: MqttConnection;
@@ -53,6 +57,8 @@ export class MqttConsumer {
   private unacknowledged: { count: number; messageId: number }[] = [];
   /** When messages of QoS 1 that we have not acknowledged first came, by their number in the session. */
   private readonly arrivals = new Map<number, number>();
+  /** When the latest message of each topic came. */
+  private readonly latest = new Map<string, number>();
   private readonly told = new Map<string, { until: number; failures: number }>();
   private ended = false;
 
@@ -146,12 +152,21 @@ export class MqttConsumer {
    * When a message came, milliseconds since 1970. One that the broker sends again has the time of its first arrival, so that
    * it is the same point: a number that we have not acknowledged stands for no other message (MQTT 5, 4.4).
    */
-  private arrivalOf({ qos, dup, messageId }: IPublishPacket): number {
-    if (qos !== 1) return Date.now();
-    const known = dup ? this.arrivals.get(messageId!) : undefined;
-    const arrival = known ?? Date.now();
-    this.arrivals.set(messageId!, arrival);
+  private arrivalOf({ qos, dup, messageId, topic }: IPublishPacket): number {
+    const known = qos === 1 && dup ? this.arrivals.get(messageId!) : undefined;
+    const arrival = known ?? this.nextOf(topic);
+    if (qos === 1) this.arrivals.set(messageId!, arrival);
     return arrival;
+  }
+
+  /** Now, but later than the message before of the same topic, which would be the same point otherwise. */
+  private nextOf(topic: string): number {
+    const now = Date.now();
+    const before = this.latest.get(topic) ?? 0;
+    const next = Math.min(Math.max(now, before + 1), now + MAX_AHEAD_MS);
+    if (this.latest.size >= MAX_TOPICS) this.latest.clear();
+    this.latest.set(topic, next);
+    return next;
   }
 
   private take({ topic, payload }: IPublishPacket, arrival: number): void {
