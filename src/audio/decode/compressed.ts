@@ -118,7 +118,7 @@ export class CompressedDecoder implements SourceDecoder {
   }
 
   private async collect(out: PcmBlock[], call: (library: Library) => Decoded | Promise<Decoded>): Promise<void> {
-    if (!this.library) throw audioError('AUDIO_CLOSED', 'this decoder is closed');
+    if (!this.library) throw audioError('AUDIO_CLOSED', 'this decoder is closed', 'open another');
     let result: Decoded;
     try {
       result = await call(this.library);
@@ -164,7 +164,7 @@ export class OpusPacketDecoder {
 
   /** Samples of one packet (2.5 to 120 ms). Throws BAD_AUDIO for a packet that is none. */
   packet(bytes: Uint8Array): PcmBlock {
-    if (!this.decoder) throw audioError('AUDIO_CLOSED', 'this decoder is closed');
+    if (!this.decoder) throw audioError('AUDIO_CLOSED', 'this decoder is closed', 'open another');
     const { channelData, samplesDecoded, errors } = this.decoder.decodeFrame(bytes);
     if (errors.length > 0 || samplesDecoded === 0) {
       throw audioError(

@@ -57,7 +57,11 @@ export class Resampler {
     const { module, lengths } = shared;
     this.state = module._speex_resampler_init(1, inputRate, SAMPLE_RATE, QUALITY, lengths);
     if (this.state === 0)
-      throw audioError('BAD_SAMPLE_RATE', `no resampling from ${inputRate} Hz to ${SAMPLE_RATE} Hz`);
+      throw audioError(
+        'BAD_SAMPLE_RATE',
+        `no resampling from ${inputRate} Hz to ${SAMPLE_RATE} Hz`,
+        'convert the audio to 16000 Hz',
+      );
     module._speex_resampler_skip_zeros(this.state);
     this.latency = module._speex_resampler_get_input_latency(this.state);
     this.reach = 2 * this.latency + inputRate / gcd(inputRate, SAMPLE_RATE) + 16;
@@ -121,7 +125,7 @@ export class Resampler {
   }
 
   private run(samples: Float32Array): Float32Array {
-    if (!this.open) throw audioError('AUDIO_CLOSED', 'this resampler is closed');
+    if (!this.open) throw audioError('AUDIO_CLOSED', 'this resampler is closed', 'open another');
     const { module, input, output, lengths, outputBlock } = shared!;
     const parts: Float32Array[] = [];
     let total = 0;

@@ -52,7 +52,7 @@ export type AudioErrorCode =
   | 'AUDIO_CHANGED'
   | 'AUDIO_CLOSED';
 
-export function audioError(code: AudioErrorCode, message: string, fix?: string, cause?: unknown): AdderError {
+export function audioError(code: AudioErrorCode, message: string, fix: string, cause?: unknown): AdderError {
   return new AdderError({ code, message, fix, cause });
 }
 

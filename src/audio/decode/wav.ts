@@ -3,6 +3,8 @@ import { bytesPerSample, type SampleFormat } from './sample-format.js';
 import { type AudioLimits, audioError, checkShape, type PcmBlock, type SourceDecoder, Warnings } from './types.js';
 
 const EXTENSIBLE = 0xfffe;
+/** What helps against a header that cannot be. */
+const AGAIN = 'write the file again with the program that made it, or convert it to WAV, FLAC, Ogg Opus or MP3';
 /** Bytes before the samples that are still believed (tags and art are skipped without being kept). */
 const MAX_HEADER = 1 << 26;
 /** Largest `fmt ` or `ds64` chunk; real ones have at most a few dozen bytes. */
@@ -53,7 +55,7 @@ export class WavDecoder implements SourceDecoder {
       at += step;
       if (this.skip > 0 || this.count < this.want) return [];
       if (this.seen > MAX_HEADER) {
-        throw audioError('BAD_AUDIO', `this WAV file has no data chunk in its first ${MAX_HEADER} bytes`);
+        throw audioError('BAD_AUDIO', `this WAV file has no data chunk in its first ${MAX_HEADER} bytes`, AGAIN);
       }
       this.headerPiece();
     }
@@ -88,18 +90,19 @@ export class WavDecoder implements SourceDecoder {
       this.skip = skip;
     };
     if (this.seen === 12) {
-      if (tag(8) !== 'WAVE') throw audioError('UNSUPPORTED_AUDIO', 'this RIFF file is not WAVE audio');
+      if (tag(8) !== 'WAVE') throw audioError('UNSUPPORTED_AUDIO', 'this RIFF file is not WAVE audio', AGAIN);
       next(0);
       return;
     }
     const id = tag(0);
     const size = view.getUint32(4, true);
     if (id === 'data') {
-      if (!this.format) throw audioError('BAD_AUDIO', 'this WAV file has its data chunk before its fmt chunk');
+      if (!this.format) throw audioError('BAD_AUDIO', 'this WAV file has its data chunk before its fmt chunk', AGAIN);
       this.raw = new RawDecoder(this.format.format, this.format.sampleRate, this.format.channels);
       this.left = UNKNOWN_SIZES.has(size) ? this.data64 || Number.POSITIVE_INFINITY : size;
     } else if (id === 'fmt ' || id === 'ds64') {
-      if (size > MAX_BODY) throw audioError('BAD_AUDIO', `the ${id.trim()} chunk of this WAV file has ${size} bytes`);
+      if (size > MAX_BODY)
+        throw audioError('BAD_AUDIO', `the ${id.trim()} chunk of this WAV file has ${size} bytes`, AGAIN);
       if (this.count < 8 + size) {
         this.want = 8 + size;
         return;
@@ -111,7 +114,8 @@ export class WavDecoder implements SourceDecoder {
   }
 
   private parseFormat(view: DataView, at: number, size: number) {
-    if (size < 16) throw audioError('BAD_AUDIO', `the fmt chunk of this WAV file has ${size} bytes, 16 are needed`);
+    if (size < 16)
+      throw audioError('BAD_AUDIO', `the fmt chunk of this WAV file has ${size} bytes, 16 are needed`, AGAIN);
     let tag = view.getUint16(at, true);
     const channels = view.getUint16(at + 2, true);
     const sampleRate = view.getUint32(at + 4, true);
@@ -132,6 +136,7 @@ export class WavDecoder implements SourceDecoder {
       throw audioError(
         'BAD_AUDIO',
         `this WAV header contradicts itself: ${channels} channels of ${bits} bits are not ${blockAlign} bytes a frame`,
+        AGAIN,
       );
     }
     return { format, sampleRate, channels };
