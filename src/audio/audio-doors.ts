@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { Authenticator } from '../http/auth/authenticate.js';
 import { RateLimiter } from '../http/auth/rate-limit.js';
 import type { ApiContext } from '../http/context.js';
@@ -33,6 +34,8 @@ export class AudioDoors {
     };
     this.live = new HearingProcess({
       ...process,
+      // A core is left to whoever serves the sockets: a helper that loses its core in a step holds up everybody's.
+      threads: Math.max(1, availableParallelism() - 1),
       onLost: (reason) => {
         log.warn({ reason }, 'the process of live speech ended; it is started again when it is needed');
         hub.lose(new AdderError({ code: 'LISTENER_LOST', message: 'the listening process ended', fix: 'begin again' }));

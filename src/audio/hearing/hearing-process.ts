@@ -10,6 +10,8 @@ export interface HearingOptions {
   backend: string;
   /** A speech model by name or folder. */
   model: string;
+  /** Of the WebAssembly backend, where ADDER_THREADS says nothing; all cores by default. */
+  threads?: number;
   /** Told each line that the process writes to standard error. */
   onLine?: (line: string) => void;
   /** Told that a process has ended by itself, and with it all that it held. */
@@ -75,8 +77,10 @@ export class HearingProcess {
 
   private start(): Run {
     const { file, execArgv } = siblingModule(import.meta.url, './hearing-child.js');
-    const child = fork(file, [this.options.backend, this.options.model], {
+    const { backend, model, threads } = this.options;
+    const child = fork(file, [backend, model], {
       serialization: 'advanced',
+      env: { ...(threads === undefined ? {} : { ADDER_THREADS: String(threads) }), ...process.env },
       execArgv,
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
