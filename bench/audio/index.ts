@@ -20,6 +20,8 @@ import { costRows } from './cost.js';
 import { decisionTable, measureDecisions } from './decisions.js';
 import { detectorTable, judgeAll } from './detectors.js';
 import { featureRows } from './features.js';
+import { hourRows } from './hour.js';
+import { liveRows } from './live.js';
 import { underNoise } from './noisy.js';
 import { ownScorer } from './own.js';
 import { type Recording, readRecordings } from './protocol.js';
@@ -52,6 +54,15 @@ const PARTS: Record<string, { data: boolean; run(root: string, out: string | und
       const rows = await costRows(process.env.ADDER_SPEECH_MODEL ?? DEFAULT_SPEECH_MODEL);
       publish(report('audio: cost of listening', 'CPU', rows), out);
     },
+  },
+  live: {
+    data: true,
+    run: async (root, out) =>
+      publish(report('audio: live sessions through the service', 'CPU', await liveRows(root)), out),
+  },
+  hour: {
+    data: true,
+    run: async (root, out) => publish(report('audio: an hour of recordings', 'CPU', await hourRows(root)), out),
   },
   detectors: { data: true, run: (root, out) => detectors(excerpts(root), out) },
   noise: {

@@ -10,8 +10,9 @@ import { siblingModule } from '../../src/platform/sibling-module.js';
 
 export interface RunningService {
   services: Services;
-  /** Where the API listens; undefined where none was started. */
+  /** Where the API listens, and its process; undefined where none was started. */
   address: string | undefined;
+  api: ChildProcess | undefined;
   stop(): Promise<void>;
 }
 
@@ -60,13 +61,13 @@ export async function startService({ queue, model, backend, api }: Parts): Promi
   };
   try {
     await start('../../src/worker.js');
-    if (!api) return { services, address: undefined, stop };
+    if (!api) return { services, address: undefined, api: undefined, stop };
     const address = String((await start('../../src/main.js')).address);
     for (const end = Date.now() + 120_000; !(await fetch(`${address}/health/ready`)).ok; ) {
       if (Date.now() > end) throw new Error('the service was not ready within two minutes');
       await new Promise((done) => setTimeout(done, 100));
     }
-    return { services, address, stop };
+    return { services, address, api: children[1], stop };
   } catch (error) {
     await stop();
     throw error;
