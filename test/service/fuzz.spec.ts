@@ -11,7 +11,6 @@ import { type Api, nameOf, type Operation, readApi } from './fuzz/operations.js'
 const longer = process.env.ADDER_TEST_RUNS;
 const numRuns = Number(longer ?? 40);
 const search = { numRuns, ...(longer ? {} : { seed: 20261123 }), endOnFailure: true };
-delete process.env.ADDER_TEST_RUNS;
 
 let app: TestApp;
 let api: Api;

@@ -6,6 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const LOADER = join(process.cwd(), 'test/service/support/typescript.mjs');
 
+/** What is there but settings of the tests, which the processes under test do not know. */
+const ownEnv = () =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('ADDER_TEST_')));
+
 /** A child process that runs one of our TypeScript files and tells what it does in lines of JSON. */
 export class Helper {
   private readonly lines: unknown[] = [];
@@ -56,7 +60,7 @@ export class Helper {
     const child = spawn(process.execPath, ['--import', LOADER, join(process.cwd(), file), ...args], {
       stdio: ['pipe', 'pipe', 'pipe'],
       ...rest,
-      env: { ...process.env, NODE_OPTIONS: '', ...env },
+      env: { ...ownEnv(), NODE_OPTIONS: '', ...env },
     });
     return new Helper(child);
   }
