@@ -136,11 +136,6 @@ export class MqttFeeder implements Feeder {
     this.door = version;
   }
 
-  /** Messages so far. */
-  get published(): number {
-    return [...this.sent.values()].reduce((sum, count) => sum + count, 0);
-  }
-
   nameOf = (series: number) => `${this.version}/${series}`;
 
   async send(points: readonly Point[]): Promise<void> {
