@@ -1,5 +1,6 @@
 /** Live speech as a service has it: sessions over WebSockets to an API process and its listening process. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { cpuSeconds, residentBytes } from '../live/setup.js';
 import { quantile, type Row } from '../measure.js';
@@ -87,6 +88,8 @@ function latencyRows(name: string, result: LoadResult, bounds: { least?: number;
 class Watch {
   private readonly processes: { what: string; pid: number; cpu: number; memory: number[] }[] = [];
   private timer: NodeJS.Timeout | undefined;
+  /** Processor seconds of the whole machine. */
+  private machine = 0;
   private since = 0;
   private seconds = 0;
 
@@ -101,6 +104,7 @@ class Watch {
     ] as const) {
       this.processes.push({ what, pid, cpu: -cpuSeconds(pid), memory: [] });
     }
+    this.machine = -machineSeconds();
     this.since = performance.now();
     const look = () => {
       for (const { pid, memory } of this.processes) memory.push(residentBytes(pid) / 2 ** 20);
@@ -112,6 +116,7 @@ class Watch {
     clearInterval(this.timer);
     this.seconds = (performance.now() - this.since) / 1000;
     for (const watched of this.processes) watched.cpu += cpuSeconds(watched.pid);
+    this.machine += machineSeconds();
   }
 
   rows(name: string): Row[] {
@@ -122,6 +127,13 @@ class Watch {
         unit: 'cores',
       }),
     );
+    const ours = this.processes.reduce((sum, { cpu }) => sum + cpu, 0);
+    used.push({
+      name: `${name}: processors used by the rest of the machine`,
+      value: (this.machine - ours) / this.seconds,
+      unit: 'cores',
+      note: `of ${availableParallelism()}: the store, the worker, and whatever else ran`,
+    });
     const mean = (part: number[]) => part.reduce((sum, v) => sum + v, 0) / part.length;
     const grown = this.processes.slice(0, 2).map(({ what, memory }): Row => {
       const third = Math.max(1, Math.floor(memory.length / 3));
@@ -134,6 +146,16 @@ class Watch {
     });
     return [...used, ...grown];
   }
+}
+
+/** Processor time that everything has used since the machine started, seconds (Linux, 100 ticks a second). */
+function machineSeconds(): number {
+  const [user, nice, system, , , interrupt, soft] = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]
+    .replace(/^cpu +/, '')
+    .split(' ')
+    .map(Number);
+  return (user + nice + system + interrupt + soft) / 100;
 }
 
 /** Children of a process (Linux). */
