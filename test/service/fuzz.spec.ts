@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { call, startApp, type TestApp, weekly } from '../http/app.js';
 import { sendHostile } from './fuzz/answers.js';
 import { EXAMPLES, PATHS } from './fuzz/examples.js';
-import { bySchema, changed, encode, nasty, urlText, writeJson } from './fuzz/hostile.js';
+import { bySchema, changed, encode, nasty, queryText, urlText, writeJson } from './fuzz/hostile.js';
 import { type Api, nameOf, type Operation, readApi } from './fuzz/operations.js';
 
 /** ADDER_TEST_RUNS makes a longer search, from another place each time. */
@@ -115,7 +115,7 @@ it('queries', async () => {
     );
     const likely = (key: string) => {
       const schema = operation.parameters.find((parameter) => parameter.name === key)?.schema;
-      return schema ? bySchema(schema, api.schemas).map((value) => encode(String(value))) : urlText();
+      return schema ? bySchema(schema, api.schemas).map(queryText) : urlText();
     };
     const pair = name.chain((key) => fc.oneof(likely(key), urlText()).map((value) => `${key}=${value}`));
     const example = EXAMPLES[nameOf(operation)];

@@ -83,8 +83,11 @@ const NASTY: unknown[] = [
   deep(40),
 ];
 
+/** Each time another object: `changed` writes into what it has placed. */
+const fresh = (value: unknown) => (value instanceof Raw ? value : structuredClone(value));
+
 export const nasty = (): fc.Arbitrary<unknown> =>
-  fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...NASTY) }, { weight: 1, arbitrary: fc.jsonValue() });
+  fc.oneof({ weight: 4, arbitrary: fc.constantFrom(...NASTY).map(fresh) }, { weight: 1, arbitrary: fc.jsonValue() });
 
 /** Values that a schema describes, with something else in one place of ten. */
 export function bySchema(schema: Schema, schemas: Record<string, Schema>, depth = 0): fc.Arbitrary<unknown> {
@@ -202,6 +205,12 @@ export function writeJson(value: unknown): string {
   });
   return (text ?? '').replace(/"\\u0001raw(\d+)\\u0001"/g, (_all, i) => pieces[Number(i)]!);
 }
+
+/** A value as a client would write it into a query. */
+export const queryText = (value: unknown): string => encode(plain(value));
+
+const plain = (value: unknown): string =>
+  Array.isArray(value) ? value.map(plain).join(',') : typeof value === 'object' ? writeJson(value) : String(value);
 
 /** Text of a path or a query, percent-encoded or not. */
 export const urlText = (): fc.Arbitrary<string> =>
