@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { call, startApp, type TestApp, weekly } from '../http/app.js';
 import { sendHostile } from './fuzz/answers.js';
 import { EXAMPLES, PATHS } from './fuzz/examples.js';
-import { bySchema, changed, encode, nasty, queryText, urlText, writeJson } from './fuzz/hostile.js';
+import { bySchema, changed, nasty, queryText, urlText, writeJson } from './fuzz/hostile.js';
 import { type Api, nameOf, type Operation, readApi } from './fuzz/operations.js';
 
 /** ADDER_TEST_RUNS makes a longer search, from another place each time. */
