@@ -76,6 +76,7 @@ export const jobTable = defineJobs({
         every: z.int().optional(),
         levels: z.array(z.number()).max(50),
         level: z.number(),
+        live: z.boolean(),
       }),
     },
     /** An uploaded file into the store. */

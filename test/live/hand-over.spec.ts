@@ -67,6 +67,14 @@ it('a history is imported and backfilled while its series are fed live, without 
   };
   const status = async (id: string) => (await call<{ status: string }>(app!, 'GET', `/v1/jobs/${id}`)).body.status;
 
+  const statesOf = async (prefix: string) => {
+    const { rows } = await s.database.pool.query<{ count: number }>(
+      'select count(distinct series_id)::int as count from states join series on id = series_id where starts_with(unique_id, $1)',
+      [prefix],
+    );
+    return rows[0]!.count;
+  };
+
   // Live states are there before the history behind them comes.
   await live(FIRST_LIVE, FIRST_LIVE + 100);
   await until(() => told.get('watched/a')?.at === at(FIRST_LIVE + 99), 60_000, 'live forecasts before the import');
@@ -76,13 +84,19 @@ it('a history is imported and backfilled while its series are fed live, without 
   const upload = await post<{ id: string }>('/v1/uploads', `unique_id,ds,y\n${rows.join('\n')}\n`, 'text/csv');
   const flow = await post<{ id: string; jobs: { backfill: string } }>('/v1/flows', {
     import: { upload: upload.id },
-    backfill: { horizon: 16, every: 64 },
+    backfill: { horizon: 16, every: 64, live: true },
   });
   let next = FIRST_LIVE + 100;
   // The feed goes on through the import and the backfill, and in part ahead of what is imported.
   for (; next < LAST - 100 && ['queued', 'running'].includes(await status(flow.id)); next += 4)
     await live(next, next + 4);
   await until(async () => (await status(flow.id)) === 'succeeded', 90_000, 'the backfill');
+  // Nobody has listened to these, and their states are there.
+  await until(
+    async () => (await statesOf('later/')) === 2,
+    60_000,
+    'the states of series that were backfilled for going live',
+  );
   subscriptions.push(await listen('later/'));
   await live(next, LAST);
 

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { ForecastService } from '../../forecast/rest/forecast-service.js';
 import { levelsWithMedian } from '../../forecast/rest/levels.js';
 import { cutoffsOver, rollingForecasts, warmUp } from '../../forecast/rest/rolling.js';
+import { Demands } from '../../live/demands.js';
 import type { ModelInfo } from '../inference/protocol.js';
 import { type JobContext, type JobHandler, JobProcessor } from '../processor.js';
 import type { AdderJobs, DataOfJob } from '../table.js';
@@ -21,8 +22,9 @@ const FORECASTS_AT_ONCE = 2048;
 const HORIZON = 16;
 
 /**
- * Works over whole stored histories: forecasts as they would have stood all along, and a score for every value. States of
- * live series are not made here: their owner scans the history itself, in one view with the log (src/live/loader.ts).
+ * Works over whole stored histories: forecasts as they would have stood all along, and a score for every value. States for
+ * live forecasts are not made here but demanded: their owner scans the history itself, in one view with the log
+ * (src/live/loader.ts), and keeps them.
  */
 @Injectable()
 @JobProcessor('backfill')
@@ -39,6 +41,7 @@ export class BackfillJob implements JobHandler<AdderJobs, 'backfill'> {
     const horizon = data.horizon ?? info.rollStep ?? HORIZON;
     const every = data.every ?? horizon;
     const levels = levelsWithMedian(data.levels);
+    const demands = new Demands(this.parts.database);
     const run: Forecasting = { horizon, every, levels, info, owner, model, engineModel, signal };
     const done = await eachGroup(this.parts, context, {}, async (units, progress) => {
       const judging = {
@@ -53,6 +56,10 @@ export class BackfillJob implements JobHandler<AdderJobs, 'backfill'> {
       const judged = await judge(units, engine, service, judging);
       const found = await Promise.all(units.map((unit, i) => keepJudged(unit, judged[i]!, level)));
       const forecasts = await forecastAll(units, engine, service, run, (share) => progress(0.6 + 0.4 * share));
+      if (data.live) {
+        const ids = units.map(({ name }) => name);
+        await demands.put(owner, `backfill:${context.id}:${units[0]!.ordinal}`, { ids }, horizon, false);
+      }
       return found.map((own, i) => ({ ...own, forecasts: forecasts[i]! }));
     });
     const total = { values: 0, judged: 0, anomalies: 0, forecasts: 0 };

@@ -27,6 +27,10 @@ const backfillFields = {
   every: horizon.optional().meta({ description: 'steps between forecasts; the horizon when absent' }),
   levels: z.array(level).max(50).default([80]).meta({ description: 'intervals of the forecasts, percent' }),
   level: level.default(99).meta({ description: 'a value outside this interval of its forecast is an anomaly' }),
+  live: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'have the live workers build the states of these series, for live forecasts to go on from' }),
 };
 const importFields = {
   upload: z.uuid().meta({ description: 'id that POST /v1/uploads gave' }),
