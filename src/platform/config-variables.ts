@@ -196,7 +196,11 @@ export const VARIABLES = {
     undefined,
     'toggles passed to Dawn, comma separated; for finding driver faults',
   ),
-  ADDER_THREADS: v(integer(1, 1024).optional(), undefined, 'threads of the WebAssembly backend; all cores by default'),
+  ADDER_THREADS: v(
+    integer(1, 1024).optional(),
+    undefined,
+    'threads of the WebAssembly backend; all cores by default, live speech one less',
+  ),
   ADDER_SPEECH_DATA: v(text(4096).optional(), undefined, 'folder of speech recordings, for tests and benchmarks only'),
   ADDER_TURN_MODEL: v(text(4096).optional(), undefined, 'turn model, or its folder, for the audio benchmark only'),
   ADDER_PEERS_DIR: v(text(4096).optional(), undefined, 'folder of installed peers, for the audio benchmark only'),
