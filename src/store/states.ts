@@ -25,16 +25,6 @@ export interface StoredState {
 export class StateStore {
   constructor(private readonly database: Database) {}
 
-  async get(owner: string, seriesId: bigint, modelId: string): Promise<StoredState | undefined> {
-    const { rows } = await this.database.pool.query<StoredState>(
-      `select series_id as "seriesId", model_id as "modelId", weights_digest as "weightsDigest", version, position,
-              (extract(epoch from last_at) * 1000)::float8 as "lastAt", sequence, bytes, dirty, revision
-       from states where owner = $1 and model_id = $2 and series_id = $3`,
-      [owner, modelId, seriesId],
-    );
-    return rows[0];
-  }
-
   /**
    * Keeps states whose stored revision is still the one given, in one statement, and returns the series that were kept.
    * A series that is missing from the answer was written, or deleted, by another process meanwhile.
