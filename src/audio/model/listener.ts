@@ -6,7 +6,7 @@ import type { SpeechModel } from './model.js';
 import { Pass } from './pass.js';
 import { RowQueue, TrackRows } from './row-queue.js';
 import { type Pending, rowsToTracks } from './rows.js';
-import { closed, type Seat, type Slotted, StreamBatch } from './stream-batch.js';
+import { closed, type Seat, type Slotted, SlottedStreams } from './slotted-streams.js';
 import { type SpeechTracks, TRACKS } from './tracks.js';
 
 /** Lengths of the passes that bring up one session. */
@@ -84,7 +84,7 @@ class Session implements SpeechSession, Slotted {
   }
 }
 
-export class SpeechListener extends StreamBatch<Session, Pass> {
+export class SpeechListener extends SlottedStreams<Session, Pass> {
   constructor(readonly model: SpeechModel) {
     super(model.backend, model.network, 1, CATCH_UP);
   }

@@ -20,7 +20,7 @@ import {
 } from './index.js';
 import type { SpeechSession } from './listener.js';
 import { speechParameters } from './network.js';
-import { capacityFor } from './stream-batch.js';
+import { capacityFor } from './slotted-streams.js';
 import { writeTracks } from './tracks.js';
 
 const config: SpeechConfig = {

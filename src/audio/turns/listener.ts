@@ -2,7 +2,7 @@
 import type { State } from '../../engine/layers/layer.js';
 import { AdderError } from '../../platform/errors.js';
 import { RowQueue, TrackRows } from '../model/row-queue.js';
-import { closed, type Seat, type Slotted, StreamBatch } from '../model/stream-batch.js';
+import { closed, type Seat, type Slotted, SlottedStreams } from '../model/slotted-streams.js';
 import { TURN_LOGITS } from './config.js';
 import { TURN_INPUTS, type TurnHistoryState, TurnInputs } from './history.js';
 import type { TurnModel } from './model.js';
@@ -101,7 +101,7 @@ export class Conversation implements Slotted {
 }
 
 /** Live conversations on one turn model: all that have a frame due step together. */
-export class TurnListener extends StreamBatch<Conversation, TurnPass> {
+export class TurnListener extends SlottedStreams<Conversation, TurnPass> {
   constructor(readonly model: TurnModel) {
     super(model.backend, model.network, 2, CATCH_UP);
   }

@@ -32,7 +32,7 @@ export interface Seat<S> {
   index: number;
 }
 
-export abstract class StreamBatch<S extends Slotted, P extends { free(): void }> {
+export abstract class SlottedStreams<S extends Slotted, P extends { free(): void }> {
   private readonly streams: S[] = [];
   private capacity = 0;
   private state: State = {};
