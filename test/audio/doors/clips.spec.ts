@@ -44,6 +44,19 @@ const file = (samples: Float32Array, sampleRate = 16_000) =>
 const post = <T = Clip>(body: Uint8Array, query = '', headers: Record<string, string> = {}) =>
   call<T>(app, 'POST', `/v1/audio/clips${query}`, body, { 'content-type': 'application/octet-stream', ...headers });
 
+/** The answer in lines. */
+async function lines(body: Uint8Array, query: string) {
+  const answer = await fetch(`${app.address}/v1/audio/clips${query}`, {
+    method: 'POST',
+    body: body as never,
+    headers: { accept: 'application/x-ndjson' },
+  });
+  return (await answer.text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
 describe('clips', () => {
   it('gives the tracks of a file, whatever its type is said to be', async () => {
     const samples = sound(3);
@@ -73,15 +86,7 @@ describe('clips', () => {
 
   it('answers in lines, as a picture, and with embeddings', async () => {
     const bytes = file(sound(2, 3));
-    const lines = await fetch(`${app.address}/v1/audio/clips?tracks=speech,surprise`, {
-      method: 'POST',
-      body: bytes as never,
-      headers: { accept: 'application/x-ndjson' },
-    });
-    const parsed = (await lines.text())
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
+    const parsed = await lines(bytes, '?tracks=speech,surprise');
     expect(parsed[0]).toMatchObject({ type: 'clip', seconds: 2 });
     const hops = parsed.filter(({ type }) => type === 'hop');
     expect(hops.length).toBe(200);
@@ -128,15 +133,7 @@ describe('clips', () => {
       `${query}&encoding=pcm_s16&sample_rate=16000&channels=2`,
     );
     expect(raw.body.turns.events).toEqual(body.turns.events);
-    const lines = await fetch(`${app.address}/v1/audio/clips${query}`, {
-      method: 'POST',
-      body: bytes as never,
-      headers: { accept: 'application/x-ndjson' },
-    });
-    const parsed = (await lines.text())
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line));
+    const parsed = await lines(bytes, query);
     expect(Object.keys(parsed[0].sides)).toEqual([...SIDES]);
     const of = (type: string) => parsed.filter((line) => line.type === type);
     expect([of('hop').length, of('turn').length]).toEqual([300, 150]);
